@@ -1,0 +1,11 @@
+//! What a cloud *is*: servers and their states, flavors, images, networks, ports, projects, policy.
+//!
+//! Data and rules only. Nothing in here (outside `service`, `workflow` and `reconcile`, which coordinate)
+//! may do I/O, know HTTP, SQL or libvirt, or read a clock or a random source that was not passed in.
+
+pub mod actor;
+pub mod clock;
+pub mod error;
+pub mod ids;
+
+pub use error::{Error, Kind, Result};

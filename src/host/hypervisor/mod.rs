@@ -1,0 +1,128 @@
+//! The machine that runs guests, as the rest of Dwarfnova sees it.
+//!
+//! Two implementations: `libvirt` (the real one) and `fake` (in memory, with scripted faults, for crash and
+//! property tests; not reachable from configuration). Everything is keyed by the server's id, which is the domain's
+//! UUID. Only domains that carry our metadata mark and this installation's id are ever changed.
+
+pub mod spec;
+
+use crate::core::ids::ServerId;
+use async_trait::async_trait;
+use spec::DomainSpec;
+use std::error::Error as StdError;
+use tokio::sync::broadcast;
+
+/// Why a call on the hypervisor failed.
+#[derive(Debug, thiserror::Error)]
+pub enum HypervisorError {
+    /// No such domain, or one that is not ours.
+    #[error("domain {0} does not exist")]
+    NotFound(ServerId),
+    /// A domain of this UUID or name exists that Dwarfnova did not make. It was not touched.
+    #[error("a domain that Dwarfnova did not create is in the way: {0}")]
+    Foreign(String),
+    /// The domain is not in a state that allows the call.
+    #[error("{0}")]
+    WrongState(String),
+    /// The connection is down or was lost; the outcome of the call may be unknown.
+    #[error("the hypervisor cannot be reached: {0}")]
+    Unreachable(String),
+    /// The deadline passed; the outcome of the call is unknown and has to be observed.
+    #[error("the hypervisor did not answer {call} within {seconds} s")]
+    Deadline { call: &'static str, seconds: u64 },
+    /// The hypervisor cannot do this on this host.
+    #[error("not supported by this hypervisor: {0}")]
+    Unsupported(String),
+    #[error("{call} failed: {message}")]
+    Failed {
+        call: &'static str,
+        message: String,
+        #[source]
+        source: Option<Box<dyn StdError + Send + Sync>>,
+    },
+}
+
+/// What a domain is doing, as last seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DomainState {
+    Running,
+    /// Stopped vCPUs at somebody's wish.
+    Paused,
+    /// QEMU stopped the guest because its disk could not be written.
+    PausedOnIoError,
+    /// Asked to shut down, still running.
+    ShuttingDown,
+    /// Off after a shutdown or a destroy.
+    ShutOff,
+    /// Off because QEMU died or the guest panicked.
+    Crashed,
+    /// Off with its memory saved on disk (managed save).
+    Saved,
+}
+
+/// What the hypervisor told us without being asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostEvent {
+    /// The state of one domain changed, or it appeared or vanished. Look, do not trust the order of events.
+    DomainChanged(ServerId),
+    /// The guest rebooted itself.
+    DomainRebooted(ServerId),
+    /// The connection was lost: guests go on, we are blind.
+    Disconnected,
+    /// The connection is back; events may have been missed, so look at everything.
+    Reconnected,
+}
+
+/// Facts about the host, for the scheduler and for `doctor`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostFacts {
+    pub hostname: String,
+    /// `kvm` or `qemu` (software emulation): what guests really run under.
+    pub virt_type: String,
+    /// As libvirt counts: major * 1_000_000 + minor * 1_000 + release.
+    pub hypervisor_version: u64,
+    pub libvirt_version: u64,
+    pub cpus: u32,
+    pub memory_mib: u64,
+    /// CPU facts in the form that Nova's `cpu_info` uses.
+    pub cpu_model: String,
+    pub cpu_vendor: String,
+    pub cpu_sockets: u32,
+    pub cpu_cores: u32,
+    pub cpu_threads: u32,
+}
+
+/// Drives the domains of this installation.
+///
+/// Each `ensure`-like call succeeds when the wished-for state already holds.
+#[async_trait]
+pub trait Hypervisor: Send + Sync {
+    async fn facts(&self) -> Result<HostFacts, HypervisorError>;
+
+    /// Makes the persistent definition equal to `spec`; a running domain keeps running on what it was started with.
+    async fn define(&self, spec: &DomainSpec) -> Result<(), HypervisorError>;
+
+    /// Ensures that the domain runs (also from a managed save).
+    async fn start(&self, id: ServerId) -> Result<(), HypervisorError>;
+
+    /// Asks the guest to shut down (guest agent or ACPI) and returns at once.
+    async fn request_shutdown(&self, id: ServerId) -> Result<(), HypervisorError>;
+
+    /// Asks the guest to reboot (guest agent or ACPI) and returns at once.
+    async fn request_reboot(&self, id: ServerId) -> Result<(), HypervisorError>;
+
+    /// Ensures that the domain does not run, by force. An absent domain is fine.
+    async fn destroy(&self, id: ServerId) -> Result<(), HypervisorError>;
+
+    /// Ensures that there is no definition, nor managed save, NVRAM or snapshot metadata of it. The domain must not run.
+    async fn undefine(&self, id: ServerId) -> Result<(), HypervisorError>;
+
+    /// The domain's state, or `None` if there is no such domain (or one that is not ours).
+    async fn state(&self, id: ServerId) -> Result<Option<DomainState>, HypervisorError>;
+
+    /// All domains that are ours.
+    async fn domains(&self) -> Result<Vec<(ServerId, DomainState)>, HypervisorError>;
+
+    /// Subscribes to what happens on the host. A receiver that lags has to look at everything.
+    fn events(&self) -> broadcast::Receiver<HostEvent>;
+}

@@ -1,0 +1,7 @@
+//! Dwarfnova: an OpenStack-compatible cloud in one process, for one machine.
+//!
+//! Data flows one way: `api` (HTTP) -> `core` (what a cloud is) -> `store` (SQLite), `task` (durable work) and `host`
+//! (libvirt, disks, networks). `app` is the one place that puts them together. ARCHITECTURE.md is the map.
+
+pub mod core;
+pub mod host;
