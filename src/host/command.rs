@@ -169,7 +169,10 @@ impl Command {
                 async { write_input(stdin, self.input.as_deref()).await.map_err(failed) },
                 async {
                     let bytes = read_bounded(stdout, max_stdout).await.map_err(failed)?;
-                    bytes.ok_or_else(|| CommandError::TooMuchOutput { program: program.clone(), limit: max_stdout })
+                    bytes.ok_or_else(|| CommandError::TooMuchOutput {
+                        program: program.clone(),
+                        limit: max_stdout,
+                    })
                 },
                 async { read_tail(stderr, &mut stderr_tail).await.map_err(failed) },
             )?;
@@ -322,7 +325,6 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim().to_owned()
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -376,7 +378,8 @@ mod tests {
         let marker = folder.path().join("pid");
         let script = format!("sleep 300 & echo $! > {}; echo waiting >&2; wait", marker.display());
         let started = Instant::now();
-        let error = shell(&script).timeout(Duration::from_millis(500)).run().await.expect_err("must time out");
+        let error =
+            shell(&script).timeout(Duration::from_millis(500)).run().await.expect_err("must time out");
         assert!(matches!(&error, CommandError::Timeout { stderr, .. } if stderr == "waiting"), "{error}");
         assert!(started.elapsed() < Duration::from_secs(5));
         assert_gone(&marker).await;
@@ -401,7 +404,9 @@ mod tests {
         let status = PathBuf::from(format!("/proc/{}/status", pid.trim()));
         for _ in 0..500 {
             match std::fs::read_to_string(&status) {
-                Ok(text) if !text.contains("State:\tZ") => tokio::time::sleep(Duration::from_millis(10)).await,
+                Ok(text) if !text.contains("State:\tZ") => {
+                    tokio::time::sleep(Duration::from_millis(10)).await
+                }
                 _ => return,
             }
         }

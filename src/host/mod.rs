@@ -4,5 +4,6 @@
 //! missing, so that a step that ran before a crash can run again.
 
 pub mod command;
+pub mod faults;
 pub mod hypervisor;
 pub mod net;

@@ -4,6 +4,7 @@
 //! property tests; not reachable from configuration). Everything is keyed by the server's id, which is the domain's
 //! UUID. Only domains that carry our metadata mark and this installation's id are ever changed.
 
+pub mod fake;
 pub mod spec;
 
 use crate::core::ids::ServerId;
