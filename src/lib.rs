@@ -3,5 +3,7 @@
 //! Data flows one way: `api` (HTTP) -> `core` (what a cloud is) -> `store` (SQLite), `task` (durable work) and `host`
 //! (libvirt, disks, networks). `app` is the one place that puts them together. ARCHITECTURE.md is the map.
 
+pub mod api;
 pub mod core;
 pub mod host;
+pub mod store;

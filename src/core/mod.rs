@@ -7,5 +7,7 @@ pub mod actor;
 pub mod clock;
 pub mod error;
 pub mod ids;
+pub mod policy;
+pub mod service;
 
 pub use error::{Error, Kind, Result};

@@ -1,0 +1,17 @@
+//! Use cases, one file per resource: authorise, load, let the rules decide, record and enqueue in one transaction.
+
+use super::clock::Clock;
+use crate::store::Store;
+
+/// What every use case needs.
+#[derive(Clone)]
+pub struct Deps {
+    pub store: Store,
+    pub clock: Clock,
+}
+
+/// All use cases, by resource.
+#[derive(Clone)]
+pub struct Services {
+    pub deps: Deps,
+}

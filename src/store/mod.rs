@@ -1,0 +1,309 @@
+//! Typed SQLite: the only place with SQL.
+//!
+//! One writer thread and a few reader threads, each with its own connection, fed by channels: no SQLite call runs on an
+//! async worker. A write closure is one transaction; writes that wait together share one commit (and so one flush to
+//! the disk), each in a savepoint of its own, and nobody hears "done" before the commit. The state folder is locked
+//! for one process.
+
+mod migrate;
+pub mod rows;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use tokio::sync::oneshot;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the database failed: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("the database has schema {found}, this program knows up to {known}: use the newer program")]
+    Newer { found: u32, known: u32 },
+    #[error("{path} is in use by another process: {detail}")]
+    Locked { path: PathBuf, detail: String },
+    #[error("{path}: {source}")]
+    File {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("a stored value does not parse: {0}")]
+    Corrupt(String),
+    #[error("the transaction could not be committed: {0}")]
+    Commit(Arc<rusqlite::Error>),
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    /// Whether the disk (or the database's limit) is full.
+    pub fn is_full(&self) -> bool {
+        let cause = match self {
+            Self::Sqlite(cause) => cause,
+            Self::Commit(cause) => cause.as_ref(),
+            _ => return false,
+        };
+        cause.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+    }
+}
+
+impl From<StoreError> for crate::core::Error {
+    fn from(error: StoreError) -> Self {
+        if error.is_full() {
+            return Self::unavailable("The disk of this host is full.").with_source(error);
+        }
+        Self::internal(error)
+    }
+}
+
+impl From<rusqlite::Error> for crate::core::Error {
+    fn from(error: rusqlite::Error) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
+type Job = Box<dyn FnOnce(&Connection) + Send>;
+/// Runs in the writer, or learns why it cannot; says whether its savepoint is to be kept, and gives what answers the
+/// caller once the commit is known.
+type WriteJob = Box<dyn FnOnce(Result<&Connection, StoreError>) -> (bool, Answer) + Send>;
+type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// How many waiting writes may share one commit.
+const BATCH: usize = 64;
+
+/// Handle on the database; cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    writer: mpsc::Sender<WriteJob>,
+    readers: Arc<[mpsc::Sender<Job>]>,
+    next: Arc<AtomicUsize>,
+    _lock: Arc<File>,
+}
+
+impl Store {
+    /// Opens (or makes) `dwarfnova.db` in the state folder, takes the folder's lock, and migrates.
+    pub fn open(state_dir: &Path) -> Result<Self, StoreError> {
+        let lock = lock(state_dir)?;
+        let path = state_dir.join("dwarfnova.db");
+        let mut connection = connect(&path, false)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        migrate::run(&mut connection)?;
+        let (writer, jobs) = mpsc::channel();
+        spawn("store-writer", move || write_loop(&mut connection, &jobs));
+        let readers = (0..reader_count())
+            .map(|_| {
+                let connection = connect(&path, true)?;
+                let (sender, jobs) = mpsc::channel::<Job>();
+                spawn("store-reader", move || {
+                    for job in jobs {
+                        job(&connection);
+                    }
+                });
+                Ok(sender)
+            })
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        Ok(Self {
+            writer,
+            readers: readers.into(),
+            next: Arc::new(AtomicUsize::new(0)),
+            _lock: Arc::new(lock),
+        })
+    }
+
+    /// Runs `job` on a reading connection, inside one consistent snapshot.
+    pub async fn read<T, E, F>(&self, job: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        let reader = &self.readers[self.next.fetch_add(1, Ordering::Relaxed) % self.readers.len()];
+        let boxed: Job = Box::new(move |connection| {
+            let result = match connection.unchecked_transaction() {
+                Ok(_snapshot) => job(connection),
+                Err(error) => Err(StoreError::from(error).into()),
+            };
+            // A caller that went away does not want the answer.
+            let _ = sender.send(result);
+        });
+        reader.send(boxed).map_err(|_| StoreError::Closed)?;
+        receiver.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Runs `job` as one transaction: kept and on the disk when it returned `Ok`, without a trace otherwise.
+    pub async fn write<T, E, F>(&self, job: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        let boxed: WriteJob = Box::new(move |connection| {
+            let result = connection.map_err(E::from).and_then(job);
+            let keep = result.is_ok();
+            let answer: Answer = Box::new(move |committed| {
+                let outcome = match committed {
+                    Ok(()) => result,
+                    Err(error) => result.and(Err(error.into())),
+                };
+                let _ = sender.send(outcome);
+            });
+            (keep, answer)
+        });
+        self.writer.send(boxed).map_err(|_| StoreError::Closed)?;
+        receiver.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+fn reader_count() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4)
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    // Without its threads the store answers `Closed`; there is no better place to say so than the log.
+    if let Err(error) = thread.spawn(body) {
+        tracing::error!(%error, name, "a store thread could not be started");
+    }
+}
+
+fn write_loop(connection: &mut Connection, jobs: &mpsc::Receiver<WriteJob>) {
+    while let Ok(first) = jobs.recv() {
+        let mut answers = Vec::new();
+        let committed = batch(connection, first, jobs, &mut answers).map_err(Arc::new);
+        for answer in answers {
+            answer(committed.clone().map_err(StoreError::Commit));
+        }
+    }
+}
+
+/// Runs `first` and what else waits in one transaction, each job in its savepoint.
+fn batch(
+    connection: &mut Connection,
+    first: WriteJob,
+    jobs: &mpsc::Receiver<WriteJob>,
+    answers: &mut Vec<Answer>,
+) -> rusqlite::Result<()> {
+    let mut tx = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
+        Ok(tx) => tx,
+        Err(error) => {
+            answers.push(first(Err(error.into())).1);
+            return Ok(());
+        }
+    };
+    let mut next = Some(first);
+    while let Some(job) = next.take() {
+        let savepoint = tx.savepoint()?;
+        let (keep, answer) = job(Ok(&savepoint));
+        answers.push(answer);
+        if keep {
+            savepoint.commit()?;
+        } else {
+            savepoint.finish()?;
+        }
+        if answers.len() < BATCH {
+            next = jobs.try_recv().ok();
+        }
+    }
+    tx.commit()
+}
+
+fn connect(path: &Path, read_only: bool) -> Result<Connection, StoreError> {
+    let access = if read_only {
+        OpenFlags::SQLITE_OPEN_READ_ONLY
+    } else {
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
+    };
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // The task log is our intent log: what was answered 202 has to survive power loss.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -2048)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.set_prepared_statement_cache_capacity(128);
+    rows::add_functions(&connection)?;
+    Ok(connection)
+}
+
+/// Takes the folder's lock, or says who has it.
+fn lock(state_dir: &Path) -> Result<File, StoreError> {
+    use std::io::{Read, Write};
+    let path = state_dir.join("lock");
+    let file_error = |source| StoreError::File { path: path.clone(), source };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(file_error)?;
+    if let Err(error) = file.try_lock() {
+        let mut holder = String::new();
+        let _ = file.read_to_string(&mut holder);
+        let detail = match error {
+            std::fs::TryLockError::WouldBlock => format!("process {} holds the lock", holder.trim()),
+            std::fs::TryLockError::Error(error) => error.to_string(),
+        };
+        return Err(StoreError::Locked { path, detail });
+    }
+    file.set_len(0).map_err(file_error)?;
+    writeln!(file, "{}", std::process::id()).map_err(file_error)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(connection: &Connection) -> Result<i64, StoreError> {
+        Ok(connection.query_row("SELECT count(*) FROM setting", [], |row| row.get(0))?)
+    }
+
+    #[tokio::test]
+    async fn a_failed_write_leaves_nothing_and_its_neighbours_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let good = (0..20).map(|n| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                store
+                    .write::<_, StoreError, _>(move |c| {
+                        c.execute("INSERT INTO setting VALUES (?1, 'x')", [format!("k{n}")])?;
+                        if n % 2 == 0 { Err(StoreError::Corrupt("wanted".into())) } else { Ok(()) }
+                    })
+                    .await
+                    .is_ok()
+            })
+        });
+        let kept =
+            futures_util::future::join_all(good).await.into_iter().filter(|r| *r.as_ref().unwrap()).count();
+        assert_eq!(kept, 10);
+        assert_eq!(store.read(count).await.unwrap(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_second_store_on_the_folder_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let _first = Store::open(folder.path()).unwrap();
+        let Err(StoreError::Locked { detail, .. }) = Store::open(folder.path()) else {
+            panic!("the second store was opened");
+        };
+        assert!(detail.contains(&std::process::id().to_string()), "{detail}");
+    }
+
+    #[tokio::test]
+    async fn readers_cannot_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let result = store
+            .read::<_, StoreError, _>(|c| Ok(c.execute("INSERT INTO setting VALUES ('a', 'b')", [])?))
+            .await;
+        assert!(result.is_err());
+    }
+}
