@@ -4,6 +4,7 @@
 //! missing, so that a step that ran before a crash can run again.
 
 pub mod command;
+pub mod disk;
 pub mod faults;
 pub mod hypervisor;
 pub mod net;

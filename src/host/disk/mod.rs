@@ -1,0 +1,3 @@
+//! Disks and images on the machine.
+
+pub mod inspect;
