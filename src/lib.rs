@@ -7,3 +7,4 @@ pub mod api;
 pub mod core;
 pub mod host;
 pub mod store;
+pub mod task;

@@ -2,12 +2,15 @@
 
 use super::clock::Clock;
 use crate::store::Store;
+use crate::task::Tasks;
 
 /// What every use case needs.
 #[derive(Clone)]
 pub struct Deps {
     pub store: Store,
     pub clock: Clock,
+    /// Woken after a transaction that added a task.
+    pub tasks: Tasks,
 }
 
 /// All use cases, by resource.
