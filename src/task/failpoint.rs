@@ -32,7 +32,7 @@ impl Moment {
         Self::AfterClose,
     ];
 
-    #[cfg(any(test, feature = "failpoints"))]
+    #[cfg(feature = "failpoints")]
     fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|moment| format!("{moment:?}") == text)
     }

@@ -122,7 +122,10 @@ impl FromStr for ImageFormat {
     type Err = UnknownFormat;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| UnknownFormat(name.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|format| format.name() == name)
+            .ok_or_else(|| UnknownFormat(name.to_owned()))
     }
 }
 
@@ -265,7 +268,10 @@ pub fn signatures<S: ReadAt + ?Sized>(source: &S) -> io::Result<Vec<Signature>> 
     note(head.get(64..68) == Some(b"\x7f\x10\xda\xbe"), Signature::Vdi);
     note(head.starts_with(b"LUKS\xba\xbe"), Signature::Luks);
     note(head.starts_with(b"QED\0"), Signature::Qed);
-    note(head.starts_with(b"WithoutFreeSpace") || head.starts_with(b"WithouFreSpacExt"), Signature::Parallels);
+    note(
+        head.starts_with(b"WithoutFreeSpace") || head.starts_with(b"WithouFreSpacExt"),
+        Signature::Parallels,
+    );
     note(head.starts_with(other::VHD_COOKIE) || other::vhd_footer(source)?.is_some(), Signature::Vhd);
     note(bytes_at::<5, S>(source, 0x8001)?.is_some_and(|mark| &mark == b"CD001"), Signature::Iso);
     Ok(found)

@@ -53,12 +53,14 @@ pub(super) fn check_vhdx<S: ReadAt + ?Sized>(source: &S) -> Result<u64, InspectE
     const FORMAT: Signature = Signature::Vhdx;
     let damaged = |what| Refusal::Damaged { format: FORMAT, what };
     let others = |what| Refusal::RefersToOthers { format: FORMAT, what };
-    let regions = block_at(source, VHDX_REGION_TABLE, 64 << 10)?.ok_or_else(|| damaged("the region table"))?;
+    let regions =
+        block_at(source, VHDX_REGION_TABLE, 64 << 10)?.ok_or_else(|| damaged("the region table"))?;
     let count = Fields(&regions).le32(8) as usize;
     if !regions.starts_with(b"regi") || count > VHDX_MAX_ENTRIES {
         return Err(damaged("the region table").into());
     }
-    let mut entries = regions[16..].chunks_exact(32).take(count).filter(|entry| entry.starts_with(&VHDX_METADATA));
+    let mut entries =
+        regions[16..].chunks_exact(32).take(count).filter(|entry| entry.starts_with(&VHDX_METADATA));
     let (Some(entry), None) = (entries.next(), entries.next()) else {
         return Err(damaged("other than one metadata region").into());
     };
@@ -70,7 +72,8 @@ pub(super) fn check_vhdx<S: ReadAt + ?Sized>(source: &S) -> Result<u64, InspectE
     }
     let (mut virtual_size, mut parameters) = (None, None);
     for entry in table[32..].chunks_exact(32).take(count) {
-        let item = start.checked_add(u64::from(Fields(entry).le32(16))).ok_or_else(|| damaged("a metadata item"))?;
+        let item =
+            start.checked_add(u64::from(Fields(entry).le32(16))).ok_or_else(|| damaged("a metadata item"))?;
         let wanted = match entry[..16].try_into().unwrap_or([0; 16]) {
             VHDX_PARENT_LOCATOR => return Err(others("a parent").into()),
             VHDX_VIRTUAL_SIZE => &mut virtual_size,
@@ -100,7 +103,10 @@ pub(super) fn check_vdi<S: ReadAt + ?Sized>(source: &S) -> Result<u64, InspectEr
     if header.le32(68) != 0x0001_0001 {
         return Err(Refusal::Unsupported { format: FORMAT, what: "its version" }.into());
     }
-    if !VDI_TYPES.contains(&header.le32(76)) || header.array::<16>(424) != [0; 16] || header.array::<16>(440) != [0; 16] {
+    if !VDI_TYPES.contains(&header.le32(76))
+        || header.array::<16>(424) != [0; 16]
+        || header.array::<16>(440) != [0; 16]
+    {
         return Err(Refusal::RefersToOthers { format: FORMAT, what: "a parent" }.into());
     }
     Ok(header.le64(368))

@@ -104,7 +104,11 @@ impl Extensions {
         cluster: usize,
         backing_offset: u64,
     ) -> Result<Self, InspectError> {
-        let end = usize::try_from(backing_offset).ok().filter(|&offset| offset != 0).unwrap_or(cluster).min(cluster);
+        let end = usize::try_from(backing_offset)
+            .ok()
+            .filter(|&offset| offset != 0)
+            .unwrap_or(cluster)
+            .min(cluster);
         let mut found = Self { backing_format: None, data_file: false };
         let mut area = vec![0; end.saturating_sub(start)];
         let count = source.read_at(&mut area, start as u64)?;

@@ -41,7 +41,10 @@ fn real_images_pass_as_what_they_are_and_as_nothing_else() {
         (ImageFormat::Iso, iso),
         (ImageFormat::Qcow2, made("qcow2", "")),
         (ImageFormat::Qcow2, made("qcow2", "compat=0.10")),
-        (ImageFormat::Qcow2, made("qcow2", "compression_type=zstd,extended_l2=on,cluster_size=128k,lazy_refcounts=on")),
+        (
+            ImageFormat::Qcow2,
+            made("qcow2", "compression_type=zstd,extended_l2=on,cluster_size=128k,lazy_refcounts=on"),
+        ),
         (ImageFormat::Vmdk, made("vmdk", "")),
         (ImageFormat::Vmdk, made("vmdk", "subformat=streamOptimized")),
         (ImageFormat::Vhd, made("vpc", "")),
@@ -57,7 +60,9 @@ fn real_images_pass_as_what_they_are_and_as_nothing_else() {
             // VHD counts in cylinders and may round up.
             _ => assert!((10 * MIB..11 * MIB).contains(&found.virtual_size), "{format}: {found:?}"),
         }
-        for other in [ImageFormat::Raw, ImageFormat::Qcow2, ImageFormat::Iso, ImageFormat::Vmdk, ImageFormat::Vhd] {
+        for other in
+            [ImageFormat::Raw, ImageFormat::Qcow2, ImageFormat::Iso, ImageFormat::Vmdk, ImageFormat::Vhd]
+        {
             let iso_as_raw = format == ImageFormat::Iso && other == ImageFormat::Raw;
             if other != format && !iso_as_raw {
                 assert!(matches!(refusal(&bytes, other), Refusal::Mismatch { .. }), "{format} as {other}");
@@ -74,7 +79,10 @@ fn qcow2_that_refers_to_other_files_is_refused() {
     let overlay = at("overlay");
     qemu_img(&["create", "-q", "-f", "qcow2", "-F", "raw", "-b", &at("base"), &overlay]);
     let bytes = std::fs::read(&overlay).expect("overlay");
-    assert!(matches!(refusal(&bytes, ImageFormat::Qcow2), Refusal::RefersToOthers { what: "a backing file", .. }));
+    assert!(matches!(
+        refusal(&bytes, ImageFormat::Qcow2),
+        Refusal::RefersToOthers { what: "a backing file", .. }
+    ));
     let header = Qcow2Header::read(bytes.as_slice()).expect("header");
     let expected = BackingReference { name: at("base").into_bytes(), format: Some(b"raw".to_vec()) };
     assert_eq!((header.backing, header.virtual_size), (Some(expected), MIB));
@@ -82,7 +90,9 @@ fn qcow2_that_refers_to_other_files_is_refused() {
     let options = format!("data_file={},data_file_raw=on", at("data"));
     let external = made("qcow2", &options);
     let expected = "an external data file";
-    assert!(matches!(refusal(&external, ImageFormat::Qcow2), Refusal::RefersToOthers { what, .. } if what == expected));
+    assert!(
+        matches!(refusal(&external, ImageFormat::Qcow2), Refusal::RefersToOthers { what, .. } if what == expected)
+    );
     assert!(Path::new(&at("data")).exists());
 }
 
@@ -100,7 +110,10 @@ fn qcow2_oddities_are_refused() {
     assert!(matches!(with(4, &4_u32.to_be_bytes()), Refusal::Unsupported { .. }));
     assert!(matches!(with(4, &1_u32.to_be_bytes()), Refusal::Unsupported { .. }));
     assert!(matches!(with(20, &40_u32.to_be_bytes()), Refusal::Damaged { .. }));
-    assert!(matches!(with(24, &(1_u64 << 62).to_be_bytes()), Refusal::Damaged { .. }), "more than the L1 table maps");
+    assert!(
+        matches!(with(24, &(1_u64 << 62).to_be_bytes()), Refusal::Damaged { .. }),
+        "more than the L1 table maps"
+    );
     assert!(matches!(refusal(&good[..80], ImageFormat::Qcow2), Refusal::Damaged { .. }));
     let mut huge = good.clone();
     huge[24..32].copy_from_slice(&(65_u64 << 40).to_be_bytes());
@@ -113,7 +126,16 @@ fn vmdk_with_data_elsewhere_is_refused() {
     let folder = tempfile::tempdir().expect("tempdir");
     for kind in ["monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat"] {
         let path = folder.path().join(format!("{kind}.vmdk"));
-        qemu_img(&["create", "-q", "-f", "vmdk", "-o", &format!("subformat={kind}"), path.to_str().expect("text"), "10M"]);
+        qemu_img(&[
+            "create",
+            "-q",
+            "-f",
+            "vmdk",
+            "-o",
+            &format!("subformat={kind}"),
+            path.to_str().expect("text"),
+            "10M",
+        ]);
         let bytes = std::fs::read(&path).expect("descriptor");
         assert!(matches!(refusal(&bytes, ImageFormat::Vmdk), Refusal::RefersToOthers { .. }), "{kind}");
         assert!(matches!(refusal(&bytes, ImageFormat::Raw), Refusal::Mismatch { .. }), "{kind} as raw");
@@ -146,7 +168,10 @@ fn vmdk_footer_may_not_contradict_the_header() {
     inspect(image.as_slice(), ImageFormat::Vmdk).expect("a good footer");
     let descriptor_offset = image.len() - 1024 + 28;
     image[descriptor_offset] ^= 1;
-    assert!(matches!(refusal(&image, ImageFormat::Vmdk), Refusal::Damaged { what: "header and footer differ", .. }));
+    assert!(matches!(
+        refusal(&image, ImageFormat::Vmdk),
+        Refusal::Damaged { what: "header and footer differ", .. }
+    ));
 }
 
 #[test]

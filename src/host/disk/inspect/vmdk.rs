@@ -40,7 +40,8 @@ pub(super) fn check<S: ReadAt + ?Sized>(source: &S) -> Result<u64, InspectError>
         return Err(unsupported("it has no embedded descriptor").into());
     }
     let start = offset.checked_mul(SECTOR).ok_or_else(|| damaged("the descriptor's place"))?;
-    let mut descriptor = vec![0; usize::try_from(sectors * SECTOR).map_err(|_| damaged("the descriptor's size"))?];
+    let mut descriptor =
+        vec![0; usize::try_from(sectors * SECTOR).map_err(|_| damaged("the descriptor's size"))?];
     let count = source.read_at(&mut descriptor, start)?;
     descriptor.truncate(count);
     check_descriptor(&descriptor)?;
@@ -72,10 +73,14 @@ fn check_descriptor(descriptor: &[u8]) -> Result<(), Refusal> {
             && !key.contains('"')
         {
             match key.trim().to_ascii_lowercase().as_str() {
-                "createtype" if create_type.is_none() => create_type = Some(value.trim().trim_matches('"').to_owned()),
+                "createtype" if create_type.is_none() => {
+                    create_type = Some(value.trim().trim_matches('"').to_owned())
+                }
                 "createtype" => return Err(damaged("two types in the descriptor")),
                 "parentfilenamehint" => return Err(others("a parent")),
-                "parentcid" if !value.trim().eq_ignore_ascii_case("ffffffff") => return Err(others("a parent")),
+                "parentcid" if !value.trim().eq_ignore_ascii_case("ffffffff") => {
+                    return Err(others("a parent"));
+                }
                 _ => {}
             }
         } else {
