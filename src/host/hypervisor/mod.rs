@@ -5,6 +5,7 @@
 //! UUID. Only domains that carry our metadata mark and this installation's id are ever changed.
 
 pub mod fake;
+pub mod libvirt;
 pub mod spec;
 
 use crate::core::ids::ServerId;

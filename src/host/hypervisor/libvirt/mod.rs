@@ -1,0 +1,3 @@
+//! The hypervisor through libvirt.
+
+pub mod domain_xml;
