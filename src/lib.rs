@@ -4,7 +4,10 @@
 //! (libvirt, disks, networks). `app` is the one place that puts them together. ARCHITECTURE.md is the map.
 
 pub mod api;
+pub mod config;
 pub mod core;
 pub mod host;
+pub mod lifecycle;
 pub mod store;
 pub mod task;
+pub mod telemetry;

@@ -16,6 +16,8 @@
 pub mod failpoint;
 mod log;
 mod runner;
+#[cfg(test)]
+mod tests;
 pub mod workflow;
 
 pub use runner::{Engine, Now, Tasks, Tuning};
