@@ -1,3 +1,24 @@
-//! Disks and images on the machine.
+//! Disks and images on the machine: the state folder, the image store, what servers have on the disk.
+//!
+//! Concrete, since there is one backend. Files are reached through [`Tree`] alone, QEMU's tools are run by `qemu_img` alone and only
+//! on [`VettedImage`]s and on disks made here. Knows nothing of who may do what.
 
+mod bases;
+mod error;
+mod images;
 pub mod inspect;
+mod qemu_img;
+mod tree;
+
+pub use bases::Base;
+pub use error::DiskError;
+pub use images::{ImageFacts, ImageReader, ImageStore, Upload, VettedImage};
+pub use inspect::{ImageFormat, Refusal};
+pub use tree::Tree;
+
+/// Runs work that blocks on the blocking pool.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, DiskError> + Send + 'static,
+) -> Result<T, DiskError> {
+    tokio::task::spawn_blocking(work).await?
+}

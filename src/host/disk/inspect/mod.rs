@@ -206,16 +206,7 @@ pub fn inspect<S: ReadAt + ?Sized>(source: &S, declared: ImageFormat) -> Result<
     if size == 0 {
         return Err(Refusal::Empty.into());
     }
-    let found = signatures(source)?;
-    if !matches_declared(declared, &found) {
-        let refusal = if found.len() > 1 {
-            Refusal::Ambiguous(names(&found))
-        } else {
-            let found = found.first().map_or_else(|| "raw".to_owned(), ToString::to_string);
-            Refusal::Mismatch { declared, found }
-        };
-        return Err(refusal.into());
-    }
+    check_declared(declared, &signatures(source)?)?;
     let virtual_size = match declared {
         ImageFormat::Raw | ImageFormat::Iso | ImageFormat::Ami | ImageFormat::Aki | ImageFormat::Ari => size,
         ImageFormat::Qcow2 => qcow2::check(source)?,
@@ -228,6 +219,28 @@ pub fn inspect<S: ReadAt + ?Sized>(source: &S, declared: ImageFormat) -> Result<
         return Err(Refusal::TooLarge { bytes: virtual_size }.into());
     }
     Ok(Inspection { format: declared, size, virtual_size })
+}
+
+/// Refuses an image by its first part, so that nobody has to send all of it. What passes has to be inspected when it is complete.
+pub fn inspect_start<S: ReadAt + ?Sized>(source: &S, declared: ImageFormat) -> Result<(), InspectError> {
+    let mut found = signatures(source)?;
+    if declared == ImageFormat::Vhd {
+        // Its mark may be at the end alone.
+        found.retain(|&signature| signature != Signature::Vhd);
+        found.push(Signature::Vhd);
+    }
+    Ok(check_declared(declared, &found)?)
+}
+
+fn check_declared(declared: ImageFormat, found: &[Signature]) -> Result<(), Refusal> {
+    if matches_declared(declared, found) {
+        return Ok(());
+    }
+    Err(match found {
+        [] => Refusal::Mismatch { declared, found: "raw".to_owned() },
+        [only] => Refusal::Mismatch { declared, found: only.to_string() },
+        several => Refusal::Ambiguous(names(several)),
+    })
 }
 
 /// A raw image may hold a CD file system (installers are written to disks as they are); every other format has to be the

@@ -1,0 +1,119 @@
+//! Bases: what the overlays of servers stand on.
+//!
+//! A base is a second name for the image's file where QEMU can use it as it is, and a conversion to qcow2 where overlays
+//! over it would be slow or impossible. It outlives the image: deleting an image takes its name in `images/` only, and the base
+//! stays for as long as a server needs it.
+
+use super::error::{Context, DiskError};
+use super::images::{ImageStore, StagingFile, VettedImage, ids_in};
+use super::inspect::{self, ImageFormat};
+use super::tree::BASES;
+use super::{blocking, qemu_img};
+use crate::core::ids::ImageId;
+use crate::host::hypervisor::spec::DiskFormat;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file that overlays may stand on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    /// Absolute.
+    pub path: PathBuf,
+    pub format: DiskFormat,
+    /// Bytes.
+    pub virtual_size: u64,
+}
+
+impl ImageStore {
+    /// Ensures that the image's base exists. Converts the image if need be, which takes about as long as copying it.
+    pub async fn ensure_base(&self, image: &VettedImage) -> Result<Base, DiskError> {
+        let Some(foreign) = foreign_name(image.format()) else {
+            let (tree, image) = (Arc::clone(&self.tree), image.clone());
+            return blocking(move || {
+                let name = base_name(image.id());
+                tree.link(image.name(), &name)?;
+                let format =
+                    if image.format() == ImageFormat::Qcow2 { DiskFormat::Qcow2 } else { DiskFormat::Raw };
+                Ok(Base { path: tree.path(&name), format, virtual_size: image.virtual_size() })
+            })
+            .await;
+        };
+        // The semaphore is never closed; if it were, converting without it would still be right.
+        let _turn = self.conversions.acquire().await.ok();
+        let id = image.id();
+        if let Some(base) = self.converted(id).await? {
+            return Ok(base);
+        }
+        let (tree, source) = (Arc::clone(&self.tree), image.name().to_owned());
+        let staging = blocking(move || {
+            tree.check_room(tree.allocated(&source)?)?;
+            let staging = StagingFile::reserve(Arc::clone(&tree), id);
+            tree.create_file(&staging.name)?;
+            Ok(staging)
+        })
+        .await?;
+        let (input, output) = (self.tree.path(image.name()), self.tree.path(&staging.name));
+        qemu_img::convert(&input, foreign, &output).await?;
+        let tree = Arc::clone(&self.tree);
+        blocking(move || {
+            let file = tree
+                .open_file(&staging.name)?
+                .ok_or_else(|| DiskError::NotFound("the converted image".into()))?;
+            tree.seal_file(&file, &staging.name)?;
+            file.sync_all().during("syncing", tree.path(&staging.name))?;
+            staging.publish(&base_name(id))
+        })
+        .await?;
+        let base = self.converted(id).await?;
+        base.ok_or_else(|| DiskError::NotFound(format!("the converted image {id}")))
+    }
+
+    /// A base that was made by conversion, if there is one.
+    async fn converted(&self, id: ImageId) -> Result<Option<Base>, DiskError> {
+        let tree = Arc::clone(&self.tree);
+        blocking(move || {
+            let name = base_name(id);
+            let Some(file) = tree.open_file(&name)? else { return Ok(None) };
+            let found = inspect::inspect(&file, ImageFormat::Qcow2).during("inspecting", tree.path(&name))?;
+            Ok(Some(Base {
+                path: tree.path(&name),
+                format: DiskFormat::Qcow2,
+                virtual_size: found.virtual_size,
+            }))
+        })
+        .await
+    }
+
+    /// Ids of the images that have a base.
+    pub async fn list_bases(&self) -> Result<Vec<ImageId>, DiskError> {
+        let tree = Arc::clone(&self.tree);
+        blocking(move || ids_in(&tree, BASES)).await
+    }
+
+    /// Ensures that there is no base of this image. The caller knows that no server, not even one that is still being built,
+    /// was made from the image: overlays without their base are lost.
+    pub async fn remove_base(&self, id: ImageId) -> Result<bool, DiskError> {
+        let tree = Arc::clone(&self.tree);
+        blocking(move || tree.remove_file(&base_name(id))).await
+    }
+}
+
+/// QEMU's name of a format that is converted before use; `None` for those that are used as they are.
+fn foreign_name(format: ImageFormat) -> Option<&'static str> {
+    match format {
+        ImageFormat::Raw
+        | ImageFormat::Qcow2
+        | ImageFormat::Iso
+        | ImageFormat::Ami
+        | ImageFormat::Aki
+        | ImageFormat::Ari => None,
+        ImageFormat::Vmdk => Some("vmdk"),
+        ImageFormat::Vhd => Some("vpc"),
+        ImageFormat::Vhdx => Some("vhdx"),
+        ImageFormat::Vdi => Some("vdi"),
+    }
+}
+
+fn base_name(id: ImageId) -> PathBuf {
+    Path::new(BASES).join(id.to_string())
+}
