@@ -8,6 +8,7 @@ pub mod clock;
 pub mod error;
 pub mod ids;
 pub mod policy;
+pub mod server;
 pub mod service;
 
 pub use error::{Error, Kind, Result};

@@ -1,0 +1,235 @@
+//! Servers: what they are, what may be asked of them, and what follows.
+//!
+//! Data and pure rules. `state` names the states, `decide` admits actions, `status` shows states, `observe` follows the
+//! host, `create` and `query` are what callers ask for.
+
+pub mod action;
+pub mod create;
+pub mod query;
+pub mod state;
+
+use super::ids::{ImageId, NetworkId, PortId, ProjectId, ServerId, UserId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use state::{PowerState, TaskState, VmState};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A server as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// Counts servers from 1; names the domain on the host.
+    pub number: i64,
+    pub id: ServerId,
+    pub project_id: ProjectId,
+    pub user_id: UserId,
+    pub name: String,
+    pub description: Option<String>,
+    pub hostname: String,
+    pub vm_state: VmState,
+    pub task_state: Option<TaskState>,
+    pub power_state: PowerState,
+    /// Percent of the operation that is going on.
+    pub progress: u8,
+    /// The node that the server is on; `None` before it was placed.
+    pub host: Option<String>,
+    pub image_id: Option<ImageId>,
+    /// The image's properties as they were at boot.
+    pub image_properties: BTreeMap<String, String>,
+    pub kernel_id: String,
+    pub ramdisk_id: String,
+    pub flavor: ServerFlavor,
+    pub key: Option<ServerKey>,
+    /// The zone that the creator asked for.
+    pub pinned_zone: Option<String>,
+    pub metadata: BTreeMap<String, String>,
+    /// In alphabetical order.
+    pub tags: Vec<String>,
+    /// Whether the guest has a config drive.
+    pub config_drive: bool,
+    /// Base64, as it was given.
+    pub user_data: Option<String>,
+    pub personality: Vec<InjectedFile>,
+    /// Names or ids of the security groups asked for at create.
+    pub security_groups: Vec<String>,
+    pub access_ip_v4: Option<Ipv4Addr>,
+    pub access_ip_v6: Option<Ipv6Addr>,
+    pub disk_config: DiskConfig,
+    pub reservation_id: String,
+    /// The place in its reservation, from 0.
+    pub launch_index: u32,
+    pub root_device_name: Option<String>,
+    pub lock: Option<Lock>,
+    /// A JSON object, as it was given.
+    pub scheduler_hints: String,
+    pub trusted_certificates: Option<Vec<String>>,
+    /// What the guest posted to the metadata service.
+    pub guest_password: String,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub launched_at: Option<Timestamp>,
+    pub terminated_at: Option<Timestamp>,
+    pub deleted_at: Option<Timestamp>,
+}
+
+impl Server {
+    /// The name of the server's domain on the host: no text of a tenant's in it.
+    pub fn instance_name(&self) -> String {
+        instance_name(self.number)
+    }
+}
+
+/// `instance-` and eight hex digits, as Nova names domains.
+pub fn instance_name(number: i64) -> String {
+    format!("instance-{number:08x}")
+}
+
+/// The flavor as it was when the server was made or last resized.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerFlavor {
+    pub id: String,
+    pub name: String,
+    pub vcpus: u32,
+    pub ram_mib: u64,
+    pub disk_gib: u64,
+    pub ephemeral_gib: u64,
+    pub swap_mib: u64,
+    pub rxtx_factor: f64,
+    pub extra_specs: BTreeMap<String, String>,
+}
+
+/// The key pair as it was when the server was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerKey {
+    pub name: String,
+    /// `ssh` or `x509`.
+    pub kind: String,
+    pub public: String,
+}
+
+/// A file that the creator wants inside the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InjectedFile {
+    pub path: String,
+    /// Base64, as it was given.
+    pub contents: String,
+}
+
+/// Whether the guest's partitions follow the disk's size; kept because clients read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DiskConfig {
+    #[serde(rename = "AUTO")]
+    Auto,
+    #[serde(rename = "MANUAL")]
+    Manual,
+}
+
+impl DiskConfig {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "AUTO",
+            Self::Manual => "MANUAL",
+        }
+    }
+}
+
+/// Who locked a server, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lock {
+    pub by: LockHolder,
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockHolder {
+    Owner,
+    Admin,
+}
+
+impl LockHolder {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// Why a server is in trouble, for its owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub code: u16,
+    pub message: String,
+    /// For admins, and for owners when the code is not 500.
+    pub details: String,
+    pub created_at: Timestamp,
+}
+
+/// One NIC of a server, in the server's order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerNic {
+    pub port_id: PortId,
+    pub network_id: NetworkId,
+    pub network_name: String,
+    /// Lower case, colons.
+    pub mac_address: String,
+    /// In the port's order.
+    pub fixed_ips: Vec<IpAddr>,
+    pub tag: Option<String>,
+}
+
+/// A volume that is attached to a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachedVolume {
+    pub volume_id: String,
+    pub delete_on_termination: bool,
+}
+
+/// What the short list shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerListItem {
+    pub id: ServerId,
+    pub name: String,
+}
+
+/// What the full view of a server is made from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerDetail {
+    pub server: Server,
+    /// The stored fault, whatever the status; views show it only in ERROR and DELETED.
+    pub fault: Option<Fault>,
+    pub nics: Vec<ServerNic>,
+    /// The names of the security groups of the server's ports, without doubles, in the ports' order.
+    pub security_groups: Vec<String>,
+    pub volumes: Vec<AttachedVolume>,
+}
+
+/// One accepted request that concerned a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActionRecord {
+    pub number: i64,
+    pub server_id: ServerId,
+    pub request_id: String,
+    /// `create`, `delete`, `start`, ...
+    pub action: String,
+    /// `None` for what the host did by itself.
+    pub user_id: Option<UserId>,
+    pub project_id: Option<ProjectId>,
+    pub started_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// `Error` once an event failed.
+    pub message: Option<String>,
+}
+
+/// One part of what an accepted request set going.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActionEvent {
+    pub event: String,
+    pub host: Option<String>,
+    pub started_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+    /// `Success` or `Error`; `None` while it runs.
+    pub result: Option<String>,
+    pub traceback: Option<String>,
+    pub details: Option<String>,
+}
