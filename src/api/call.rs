@@ -108,7 +108,9 @@ pub fn public_base(state: &State, request: &HttpRequest) -> String {
         return base.clone();
     }
     let info = request.connection_info();
-    format!("{}://{}", info.scheme(), info.host())
+    // The socket's own TLS is not known to actix behind our acceptor; a proxy's word comes first.
+    let scheme = if state.tls && info.scheme() == "http" { "https" } else { info.scheme() };
+    format!("{scheme}://{}", info.host())
 }
 
 /// A parsed query string: pairs in their order, percent-decoded.

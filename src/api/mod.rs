@@ -14,15 +14,41 @@ pub mod call;
 pub mod error;
 pub mod page;
 pub mod router;
+pub mod server;
 
 use crate::core::service::Services;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// What every handler can reach.
 pub struct Shared {
     pub services: Services,
     /// The base URL that clients use when a proxy in front hides it; `None` takes it from each request.
     pub public_base: Option<String>,
+    /// Whether the API's own socket speaks TLS.
+    pub tls: bool,
+    requests: TaskTracker,
 }
 
 pub type State = Arc<Shared>;
+
+impl Shared {
+    pub fn new(services: Services, public_base: Option<String>, tls: bool) -> Self {
+        Self { services, public_base, tls, requests: TaskTracker::new() }
+    }
+
+    /// Counts a request as long as the token lives.
+    pub fn busy(&self) -> TaskTrackerToken {
+        self.requests.token()
+    }
+
+    /// Waits until no request is being answered, at most `patience`.
+    pub async fn quiet(&self, patience: Duration) {
+        self.requests.close();
+        if tokio::time::timeout(patience, self.requests.wait()).await.is_err() {
+            tracing::warn!("requests were cut off by the stop");
+        }
+    }
+}
