@@ -7,6 +7,7 @@ pub mod actor;
 pub mod clock;
 pub mod error;
 pub mod ids;
+pub mod image;
 pub mod policy;
 pub mod server;
 pub mod service;

@@ -103,11 +103,13 @@ CREATE INDEX token_user ON token (user_id);
 
 -- Images -----------------------------------------------------------------------------------------------------------
 
+-- A deleted image stays in the table, so that nobody can register another one under an id that servers still name.
 CREATE TABLE image (
     id               TEXT PRIMARY KEY,
-    owner            TEXT NOT NULL,
+    owner            TEXT,
     name             TEXT,
-    status           TEXT NOT NULL CHECK (status IN ('queued', 'saving', 'active', 'deactivated', 'killed', 'deleted')),
+    status           TEXT NOT NULL CHECK (status IN ('queued', 'saving', 'uploading', 'importing', 'active', 'deactivated',
+                         'killed', 'deleted')),
     visibility       TEXT NOT NULL CHECK (visibility IN ('public', 'private', 'shared', 'community')),
     disk_format      TEXT,
     container_format TEXT,
@@ -117,19 +119,43 @@ CREATE TABLE image (
     hidden           INTEGER NOT NULL DEFAULT 0 CHECK (hidden IN (0, 1)),
     size_bytes       INTEGER,
     virtual_bytes    INTEGER,
-    -- The format that the bytes have, which is what disks are opened with.
-    file_format      TEXT CHECK (file_format IN ('raw', 'qcow2', 'iso')),
-    inspector        INTEGER,
+    -- The format of the stored file, which is what disks are opened with; set exactly while there is a file.
+    file_format      TEXT,
     md5              TEXT,
     sha512           TEXT,
     properties       TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(properties)),
     tags             TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(tags)),
     created_at       INTEGER NOT NULL,
     updated_at       INTEGER NOT NULL,
-    deleted_at       INTEGER
+    deleted_at       INTEGER,
+    CHECK ((status = 'deleted') = (deleted_at IS NOT NULL)),
+    CHECK (status <> 'active' OR file_format IS NOT NULL)
 ) STRICT;
-CREATE INDEX image_created ON image (created_at DESC, id DESC);
-CREATE INDEX image_owner ON image (owner);
+CREATE INDEX image_created ON image (created_at DESC, id DESC) WHERE deleted_at IS NULL;
+CREATE INDEX image_owner ON image (owner) WHERE deleted_at IS NULL;
+
+-- The projects that a shared image is shared with.
+CREATE TABLE image_member (
+    image_id   TEXT NOT NULL REFERENCES image (id) ON DELETE CASCADE,
+    project_id TEXT NOT NULL,
+    status     TEXT NOT NULL CHECK (status IN ('pending', 'accepted', 'rejected')),
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (image_id, project_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX image_member_project ON image_member (project_id);
+
+-- Imports that were asked for, which the API shows as tasks of the image.
+CREATE TABLE image_import (
+    id         TEXT PRIMARY KEY,
+    image_id   TEXT NOT NULL REFERENCES image (id) ON DELETE CASCADE,
+    project_id TEXT,
+    user_id    TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    request    TEXT NOT NULL CHECK (json_valid(request)),
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX image_import_image ON image_import (image_id);
 
 -- Networks ---------------------------------------------------------------------------------------------------------
 
