@@ -135,7 +135,10 @@ impl Status {
     pub fn may_become(self, next: Self) -> bool {
         match self {
             Self::Queued => {
-                matches!(next, Self::Saving | Self::Uploading | Self::Importing | Self::Active | Self::Deleted)
+                matches!(
+                    next,
+                    Self::Saving | Self::Uploading | Self::Importing | Self::Active | Self::Deleted
+                )
             }
             Self::Saving => matches!(next, Self::Active | Self::Killed | Self::Deleted | Self::Queued),
             Self::Uploading => matches!(next, Self::Importing | Self::Queued | Self::Deleted),
@@ -261,7 +264,8 @@ impl Image {
             Visibility::Public | Visibility::Community => true,
             Visibility::Private => actor.owns(owner),
             Visibility::Shared => {
-                actor.owns(owner) || actor.project_id.as_ref().is_some_and(|project| self.members.contains(project))
+                actor.owns(owner)
+                    || actor.project_id.as_ref().is_some_and(|project| self.members.contains(project))
             }
         }
     }
@@ -310,10 +314,12 @@ impl Image {
         match (self.disk_format, self.container_format) {
             (Some(disk), Some(container)) => Ok((disk, container)),
             (None, Some(_)) => Err(Error::invalid("Property disk_format must be set prior to saving data.")),
-            (Some(_), None) => Err(Error::invalid("Property container_format must be set prior to saving data.")),
-            (None, None) => {
-                Err(Error::invalid("Properties disk_format, container_format must be set prior to saving data."))
+            (Some(_), None) => {
+                Err(Error::invalid("Property container_format must be set prior to saving data."))
             }
+            (None, None) => Err(Error::invalid(
+                "Properties disk_format, container_format must be set prior to saving data.",
+            )),
         }
     }
 

@@ -5,6 +5,9 @@
 //! the disk), each in a savepoint of its own, and nobody hears "done" before the commit. The state folder is locked
 //! for one process.
 
+pub mod image_list;
+pub mod image_members;
+pub mod images;
 mod migrate;
 pub mod rows;
 pub mod tasks;

@@ -89,7 +89,9 @@ impl Image {
 
     pub(super) fn check_visibility(&self, attribute: &Attribute, actor: &Actor) -> Result<()> {
         match attribute {
-            Attribute::Visibility(Visibility::Public) if !actor.is_admin() => Err(not_authorized("publicize_image")),
+            Attribute::Visibility(Visibility::Public) if !actor.is_admin() => {
+                Err(not_authorized("publicize_image"))
+            }
             _ => Ok(()),
         }
     }
@@ -158,7 +160,8 @@ fn minimum(name: &str, value: i64) -> Result<u32> {
             "Invalid value '{value}' for parameter '{name}': Cannot be a negative value"
         )));
     }
-    u32::try_from(value).ok().filter(|value| *value <= i32::MAX.cast_unsigned()).ok_or_else(|| {
-        Error::invalid(format!("'{name}' value out of range, must not exceed {}.", i32::MAX))
-    })
+    u32::try_from(value)
+        .ok()
+        .filter(|value| *value <= i32::MAX.cast_unsigned())
+        .ok_or_else(|| Error::invalid(format!("'{name}' value out of range, must not exceed {}.", i32::MAX)))
 }
