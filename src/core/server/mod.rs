@@ -5,8 +5,11 @@
 
 pub mod action;
 pub mod create;
+pub mod decide;
+pub mod observe;
 pub mod query;
 pub mod state;
+pub mod status;
 
 use super::ids::{ImageId, NetworkId, PortId, ProjectId, ServerId, UserId};
 use jiff::Timestamp;
@@ -232,4 +235,68 @@ pub struct ActionEvent {
     pub result: Option<String>,
     pub traceback: Option<String>,
     pub details: Option<String>,
+}
+
+/// The `hostId` of answers: tells whether two servers of a project share a host, and nothing else.
+pub fn host_id(project: &ProjectId, host: Option<&str>) -> String {
+    use sha2::{Digest, Sha224};
+    host.map_or_else(String::new, |host| hex::encode(Sha224::digest(format!("{project}{host}"))))
+}
+
+/// An active, idle server with nothing special about it.
+#[cfg(test)]
+pub(crate) fn sample() -> Server {
+    let at = super::clock::from_micros(1_700_000_000_000_000);
+    Server {
+        number: 1,
+        id: ServerId::random(),
+        project_id: "p".into(),
+        user_id: "u".into(),
+        name: "web".into(),
+        description: None,
+        hostname: "web".into(),
+        vm_state: VmState::Active,
+        task_state: None,
+        power_state: PowerState::Running,
+        progress: 0,
+        host: Some("node".into()),
+        image_id: None,
+        image_properties: BTreeMap::new(),
+        kernel_id: String::new(),
+        ramdisk_id: String::new(),
+        flavor: ServerFlavor {
+            id: "1".into(),
+            name: "m1.tiny".into(),
+            vcpus: 1,
+            ram_mib: 64,
+            disk_gib: 1,
+            ephemeral_gib: 0,
+            swap_mib: 0,
+            rxtx_factor: 1.0,
+            extra_specs: BTreeMap::new(),
+        },
+        key: None,
+        pinned_zone: None,
+        metadata: BTreeMap::new(),
+        tags: Vec::new(),
+        config_drive: false,
+        user_data: None,
+        personality: Vec::new(),
+        security_groups: Vec::new(),
+        access_ip_v4: None,
+        access_ip_v6: None,
+        disk_config: DiskConfig::Manual,
+        reservation_id: "r-00000000".into(),
+        launch_index: 0,
+        root_device_name: None,
+        lock: None,
+        scheduler_hints: "{}".into(),
+        trusted_certificates: None,
+        guest_password: String::new(),
+        created_at: at,
+        updated_at: at,
+        launched_at: Some(at),
+        terminated_at: None,
+        deleted_at: None,
+    }
 }

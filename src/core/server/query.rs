@@ -43,8 +43,11 @@ pub enum Direction {
 pub enum Filter {
     /// The column is one of the values (exact columns) or matches one of the patterns (others); see [`Column::is_exact`].
     Column(Column, Vec<String>),
-    /// One of the vm states and, if there are task states, one of them: what a status means. See `status::inverse`.
-    Status(Vec<(VmState, Vec<TaskState>)>),
+    /// One of the vm states and, if there are task states, one of them: what statuses mean. See `status::filter`.
+    States {
+        vm: Vec<VmState>,
+        tasks: Vec<TaskState>,
+    },
     /// A pattern on any IPv4 address of the server.
     Ip(String),
     /// A pattern on any IPv6 address of the server.

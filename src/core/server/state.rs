@@ -10,8 +10,6 @@
 //! `decide`, `observe` and the workflows alone.
 
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
 
 /// A word that is no value of the enumeration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +19,9 @@ pub struct UnknownState(pub String);
 macro_rules! spelled {
     ($(#[$doc:meta])* $name:ident { $($(#[$case_doc:meta])* $case:ident = $text:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+        )]
         pub enum $name {
             $($(#[$case_doc])* #[serde(rename = $text)] $case,)*
         }
@@ -37,13 +37,13 @@ macro_rules! spelled {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.as_str())
             }
         }
 
-        impl FromStr for $name {
+        impl std::str::FromStr for $name {
             type Err = UnknownState;
 
             fn from_str(text: &str) -> Result<Self, UnknownState> {
@@ -55,6 +55,8 @@ macro_rules! spelled {
         }
     };
 }
+
+pub(super) use spelled;
 
 spelled! {
     /// What a server is, between operations.
