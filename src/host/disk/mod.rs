@@ -4,16 +4,20 @@
 //! on [`VettedImage`]s and on disks made here. Knows nothing of who may do what.
 
 mod bases;
+mod capture;
+mod console;
 mod error;
 mod images;
 pub mod inspect;
 mod qemu_img;
+mod server_disks;
 mod tree;
 
 pub use bases::Base;
 pub use error::DiskError;
 pub use images::{ImageFacts, ImageReader, ImageStore, Upload, VettedImage};
 pub use inspect::{ImageFormat, Refusal};
+pub use server_disks::{Disk, DiskRole, ServerDisks};
 pub use tree::Tree;
 
 /// Runs work that blocks on the blocking pool.

@@ -6,16 +6,39 @@
 
 use super::error::DiskError;
 use crate::host::command::{Command, Limits};
+use crate::host::hypervisor::spec::DiskFormat;
 use std::path::Path;
 use std::time::Duration;
 
+/// For what only writes a header.
+const SHORT: Duration = Duration::from_secs(60);
 /// For what copies a whole disk.
 const LONG: Duration = Duration::from_secs(4 * 3600);
 /// QEMU's own map of an image can take a few hundred MiB; the rest is address space of its libraries.
 const LIMITS: Limits = Limits { memory_mib: Some(2048), cpu_seconds: Some(3600), file_bytes: None };
 
+/// The name by which QEMU knows a format of ours.
+pub(super) fn name(format: DiskFormat) -> &'static str {
+    match format {
+        DiskFormat::Raw => "raw",
+        DiskFormat::Qcow2 => "qcow2",
+    }
+}
+
 fn qemu_img() -> Command {
     Command::new("qemu-img").limits(LIMITS)
+}
+
+/// Writes the header of an overlay of `bytes` virtual bytes over a base; the base is not copied.
+pub(super) async fn create_overlay(
+    path: &Path,
+    base: &Path,
+    format: DiskFormat,
+    bytes: u64,
+) -> Result<(), DiskError> {
+    let command = qemu_img().timeout(SHORT).args(["create", "-q", "-f", "qcow2", "-F", name(format), "-b"]);
+    command.arg(base).arg(path).arg(bytes.to_string()).run().await?;
+    Ok(())
 }
 
 /// Copies what a disk shows to a guest into a new qcow2 image that stands on nothing.
