@@ -74,7 +74,7 @@ fn check_descriptor(descriptor: &[u8]) -> Result<(), Refusal> {
         {
             match key.trim().to_ascii_lowercase().as_str() {
                 "createtype" if create_type.is_none() => {
-                    create_type = Some(value.trim().trim_matches('"').to_owned())
+                    create_type = Some(value.trim().trim_matches('"').to_owned());
                 }
                 "createtype" => return Err(damaged("two types in the descriptor")),
                 "parentfilenamehint" => return Err(others("a parent")),
