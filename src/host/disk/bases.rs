@@ -70,11 +70,12 @@ impl ImageStore {
 
     /// A base that was made by conversion, if there is one.
     async fn converted(&self, id: ImageId) -> Result<Option<Base>, DiskError> {
-        let tree = Arc::clone(&self.tree);
+        let (tree, max_virtual) = (Arc::clone(&self.tree), self.max_virtual);
         blocking(move || {
             let name = base_name(id);
             let Some(file) = tree.open_file(&name)? else { return Ok(None) };
-            let found = inspect::inspect(&file, ImageFormat::Qcow2).during("inspecting", tree.path(&name))?;
+            let found = inspect::inspect(&file, ImageFormat::Qcow2, max_virtual)
+                .during("inspecting", tree.path(&name))?;
             Ok(Some(Base {
                 path: tree.path(&name),
                 format: DiskFormat::Qcow2,

@@ -30,13 +30,13 @@ impl ImageStore {
         .await?;
         let output = self.tree.path(&staging.name);
         qemu_img::convert(disk.path(), qemu_img::name(disk.format()), &output).await?;
-        let tree = Arc::clone(&self.tree);
+        let (tree, max_virtual) = (Arc::clone(&self.tree), self.max_virtual);
         blocking(move || {
             let file = tree
                 .open_file(&staging.name)?
                 .ok_or_else(|| DiskError::NotFound("the captured disk".into()))?;
-            let found =
-                inspect::inspect(&file, ImageFormat::Qcow2).during("inspecting", tree.path(&staging.name))?;
+            let found = inspect::inspect(&file, ImageFormat::Qcow2, max_virtual)
+                .during("inspecting", tree.path(&staging.name))?;
             let (md5, sha512) = digests(&file).during("reading", tree.path(&staging.name))?;
             publish(&file, staging, id)?;
             Ok(ImageFacts {

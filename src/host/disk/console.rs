@@ -83,7 +83,7 @@ mod tests {
     async fn the_end_may_lie_in_two_files() {
         let folder = tempfile::tempdir().expect("tempdir");
         let tree = Arc::new(Tree::open(folder.path(), 0).expect("tree"));
-        let disks = ServerDisks::new(Arc::clone(&tree), ImageStore::new(tree));
+        let disks = ServerDisks::new(Arc::clone(&tree), ImageStore::new(tree, u64::MAX));
         let server = ServerId::random();
         assert_eq!(disks.read_console_tail(server, None, 100).await.expect("no folder"), b"");
         disks.ensure_server(server).await.expect("folder");

@@ -77,13 +77,16 @@ impl VettedImage {
 #[derive(Debug, Clone)]
 pub struct ImageStore {
     pub(super) tree: Arc<Tree>,
+    /// The largest virtual disk that an image may have, in bytes.
+    pub(super) max_virtual: u64,
     /// One conversion at a time: they use a whole processor, and two of the same image would be wasted work.
     pub(super) conversions: Arc<Semaphore>,
 }
 
 impl ImageStore {
-    pub fn new(tree: Arc<Tree>) -> Self {
-        Self { tree, conversions: Arc::new(Semaphore::new(1)) }
+    /// Images whose virtual disk is larger than `max_virtual` bytes are refused.
+    pub fn new(tree: Arc<Tree>, max_virtual: u64) -> Self {
+        Self { tree, max_virtual, conversions: Arc::new(Semaphore::new(1)) }
     }
 
     /// Begins to receive an image of at most `max_bytes`.
@@ -93,14 +96,14 @@ impl ImageStore {
         declared: ImageFormat,
         max_bytes: u64,
     ) -> Result<Upload, DiskError> {
-        let tree = Arc::clone(&self.tree);
+        let (tree, max_virtual) = (Arc::clone(&self.tree), self.max_virtual);
         let sink = blocking(move || {
             tree.check_room(0)?;
             let staging = StagingFile::reserve(tree, id);
             let file =
                 staging.tree.create_file(&staging.name).map_err(|error| staging.tree.name_full(error))?;
             let (md5, sha512) = (Md5::new(), Sha512::new());
-            Ok(Sink { file, staging, declared, length: 0, md5, sha512 })
+            Ok(Sink { file, staging, declared, max_virtual, length: 0, md5, sha512 })
         });
         let sink = Progress::Idle(Box::new(sink.await?));
         Ok(Upload { id, max_bytes, received: 0, pending: Vec::new(), pending_bytes: 0, progress: sink })
@@ -120,11 +123,12 @@ impl ImageStore {
 
     /// Inspects a stored image, which is what makes it usable for servers.
     pub async fn vet(&self, id: ImageId, declared: ImageFormat) -> Result<VettedImage, DiskError> {
-        let tree = Arc::clone(&self.tree);
+        let (tree, max_virtual) = (Arc::clone(&self.tree), self.max_virtual);
         blocking(move || {
             let name = image_name(id);
             let file = tree.open_file(&name)?.ok_or_else(|| DiskError::NotFound(format!("image {id}")))?;
-            let found = inspect::inspect(&file, declared).during("inspecting", tree.path(&name))?;
+            let found =
+                inspect::inspect(&file, declared, max_virtual).during("inspecting", tree.path(&name))?;
             Ok(VettedImage { id, format: found.format, virtual_size: found.virtual_size, name })
         })
         .await
@@ -216,6 +220,7 @@ struct Sink {
     file: File,
     staging: StagingFile,
     declared: ImageFormat,
+    max_virtual: u64,
     length: u64,
     md5: Md5,
     sha512: Sha512,
@@ -253,9 +258,9 @@ impl Sink {
 
     fn finish(self, id: ImageId) -> Result<ImageFacts, DiskError> {
         self.stretch()?;
-        let Self { file, staging, declared, md5, sha512, .. } = self;
-        let found =
-            inspect::inspect(&file, declared).during("inspecting", staging.tree.path(&staging.name))?;
+        let Self { file, staging, declared, max_virtual, md5, sha512, .. } = self;
+        let found = inspect::inspect(&file, declared, max_virtual)
+            .during("inspecting", staging.tree.path(&staging.name))?;
         publish(&file, staging, id)?;
         Ok(ImageFacts {
             format: found.format,

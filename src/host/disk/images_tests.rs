@@ -13,7 +13,7 @@ struct Store {
 fn store() -> Store {
     let folder = tempfile::tempdir().expect("tempdir");
     let tree = Tree::open(folder.path(), 0).expect("tree");
-    Store { images: ImageStore::new(Arc::new(tree)), folder }
+    Store { images: ImageStore::new(Arc::new(tree), u64::MAX), folder }
 }
 
 impl Store {
@@ -132,7 +132,7 @@ async fn lies_about_the_format_are_refused_early_and_late() {
 async fn a_full_disk_is_named_and_leaves_nothing() {
     let folder = tempfile::tempdir().expect("tempdir");
     let tree = Arc::new(Tree::open(folder.path(), u64::MAX / (2 << 20)).expect("tree"));
-    let images = ImageStore::new(tree);
+    let images = ImageStore::new(tree, u64::MAX);
     let error = images.begin_upload(ImageId::random(), ImageFormat::Raw, 9).await.expect_err("no room");
     assert!(matches!(error, DiskError::Full { .. }), "{error}");
 }

@@ -13,7 +13,7 @@ struct Host {
 fn host() -> Host {
     let folder = tempfile::tempdir().expect("tempdir");
     let tree = Arc::new(Tree::open(folder.path(), 0).expect("tree"));
-    let images = ImageStore::new(Arc::clone(&tree));
+    let images = ImageStore::new(Arc::clone(&tree), u64::MAX);
     Host { disks: ServerDisks::new(tree, images.clone()), images, _folder: folder }
 }
 

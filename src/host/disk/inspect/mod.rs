@@ -17,9 +17,6 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::str::FromStr;
 
-/// The largest virtual disk that is accepted, in bytes: 64 TiB.
-pub const MAX_VIRTUAL_BYTES: u64 = 64 << 40;
-
 /// Random access to bytes that may be anything.
 pub trait ReadAt {
     fn size(&self) -> io::Result<u64>;
@@ -200,8 +197,13 @@ pub struct Inspection {
     pub virtual_size: u64,
 }
 
-/// Checks that the bytes are a harmless image of exactly the declared format.
-pub fn inspect<S: ReadAt + ?Sized>(source: &S, declared: ImageFormat) -> Result<Inspection, InspectError> {
+/// Checks that the bytes are a harmless image of exactly the declared format, with a virtual disk of at most
+/// `max_virtual` bytes.
+pub fn inspect<S: ReadAt + ?Sized>(
+    source: &S,
+    declared: ImageFormat,
+    max_virtual: u64,
+) -> Result<Inspection, InspectError> {
     let size = source.size()?;
     if size == 0 {
         return Err(Refusal::Empty.into());
@@ -215,7 +217,7 @@ pub fn inspect<S: ReadAt + ?Sized>(source: &S, declared: ImageFormat) -> Result<
         ImageFormat::Vhdx => other::check_vhdx(source)?,
         ImageFormat::Vdi => other::check_vdi(source)?,
     };
-    if virtual_size > MAX_VIRTUAL_BYTES {
+    if virtual_size > max_virtual {
         return Err(Refusal::TooLarge { bytes: virtual_size }.into());
     }
     Ok(Inspection { format: declared, size, virtual_size })

@@ -24,13 +24,14 @@ fn made(format: &str, options: &str) -> Vec<u8> {
 }
 
 fn refusal(bytes: &[u8], declared: ImageFormat) -> Refusal {
-    match inspect(bytes, declared) {
+    match inspect(bytes, declared, MAX) {
         Err(InspectError::Refused(refusal)) => refusal,
         other => panic!("{declared}: {other:?}"),
     }
 }
 
 const MIB: u64 = 1 << 20;
+const MAX: u64 = 64 << 40;
 
 #[test]
 fn real_images_pass_as_what_they_are_and_as_nothing_else() {
@@ -53,7 +54,7 @@ fn real_images_pass_as_what_they_are_and_as_nothing_else() {
         (ImageFormat::Vdi, made("vdi", "")),
     ];
     for (format, bytes) in samples {
-        let found = inspect(bytes.as_slice(), format).expect(format.name());
+        let found = inspect(bytes.as_slice(), format, MAX).expect(format.name());
         assert_eq!(found.size, bytes.len() as u64, "{format}");
         match format {
             ImageFormat::Raw | ImageFormat::Iso => assert_eq!(found.virtual_size, found.size),
@@ -165,7 +166,7 @@ fn vmdk_footer_may_not_contradict_the_header() {
         image.extend_from_slice(&footer);
         image.extend_from_slice(&[0; 512]);
     }
-    inspect(image.as_slice(), ImageFormat::Vmdk).expect("a good footer");
+    inspect(image.as_slice(), ImageFormat::Vmdk, MAX).expect("a good footer");
     let descriptor_offset = image.len() - 1024 + 28;
     image[descriptor_offset] ^= 1;
     assert!(matches!(
@@ -211,10 +212,10 @@ fn raw_may_be_a_partitioned_disk_or_a_hybrid_cd_but_not_empty_or_encrypted() {
     let mut disk = vec![0; 64 << 10];
     disk[510..512].copy_from_slice(b"\x55\xaa");
     disk[512..520].copy_from_slice(b"EFI PART");
-    assert!(inspect(disk.as_slice(), ImageFormat::Raw).is_ok());
+    assert!(inspect(disk.as_slice(), ImageFormat::Raw, MAX).is_ok());
     disk[0x8001..0x8006].copy_from_slice(b"CD001");
-    assert!(inspect(disk.as_slice(), ImageFormat::Raw).is_ok());
-    assert!(inspect(disk.as_slice(), ImageFormat::Iso).is_ok());
+    assert!(inspect(disk.as_slice(), ImageFormat::Raw, MAX).is_ok());
+    assert!(inspect(disk.as_slice(), ImageFormat::Iso, MAX).is_ok());
     assert_eq!(refusal(&[], ImageFormat::Raw), Refusal::Empty);
     assert!(matches!(refusal(b"LUKS\xba\xbe\0\x02 and so on", ImageFormat::Raw), Refusal::Mismatch { .. }));
     assert!(matches!(refusal(b"#x\n\nversion=1\n", ImageFormat::Raw), Refusal::Mismatch { .. }));
@@ -235,7 +236,7 @@ fn all_formats() -> impl Strategy<Value = ImageFormat> {
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..5000), format in all_formats()) {
-        let _ = inspect(bytes.as_slice(), format);
+        let _ = inspect(bytes.as_slice(), format, MAX);
     }
 
     #[test]
@@ -258,9 +259,9 @@ proptest! {
         if let Some(cut) = cut {
             image.truncate(cut);
         }
-        let _ = inspect(image.as_slice(), format.1);
+        let _ = inspect(image.as_slice(), format.1, MAX);
         if !signatures(image.as_slice()).expect("memory").is_empty() {
-            prop_assert!(inspect(image.as_slice(), ImageFormat::Raw).is_err());
+            prop_assert!(inspect(image.as_slice(), ImageFormat::Raw, MAX).is_err());
         }
     }
 }
