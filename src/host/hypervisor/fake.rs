@@ -10,6 +10,8 @@ use crate::core::ids::ServerId;
 use crate::host::faults::{Call, Failure, FaultScript};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
@@ -50,6 +52,8 @@ struct Inner {
     default_manners: Manners,
     shutting_down: BTreeMap<ServerId, u32>,
     refuses_to_start: BTreeSet<ServerId>,
+    displays: BTreeMap<ServerId, UnixStream>,
+    serials: BTreeMap<ServerId, UnixStream>,
 }
 
 /// The in-memory hypervisor.
@@ -150,6 +154,16 @@ impl FakeHypervisor {
         self.emit(HostEvent::DomainChanged(id));
     }
 
+    /// The guest's end of the display that was opened last.
+    pub fn take_display(&self, id: ServerId) -> Option<UnixStream> {
+        self.lock().displays.remove(&id)
+    }
+
+    /// The guest's end of the serial port that was opened last.
+    pub fn take_serial(&self, id: ServerId) -> Option<UnixStream> {
+        self.lock().serials.remove(&id)
+    }
+
     /// Sends an event to whoever listens.
     pub fn emit(&self, event: HostEvent) {
         // Nobody listening is no fault: events are hints, and listeners look at everything when they begin.
@@ -247,6 +261,17 @@ impl Inner {
             }
         }
     }
+}
+
+/// Connects the caller with the guest's end, which waits for the test to take it.
+fn connected(ends: &mut BTreeMap<ServerId, UnixStream>, id: ServerId) -> Result<OwnedFd, HypervisorError> {
+    let (near, far) = UnixStream::pair().map_err(|error| HypervisorError::Failed {
+        call: "socketpair",
+        message: error.to_string(),
+        source: Some(Box::new(error)),
+    })?;
+    ends.insert(id, far);
+    Ok(near.into())
 }
 
 fn failed(call: Call, failure: Failure) -> HypervisorError {
@@ -380,6 +405,22 @@ impl Hypervisor for FakeHypervisor {
 
     fn events(&self) -> broadcast::Receiver<HostEvent> {
         self.events.subscribe()
+    }
+
+    async fn open_display(&self, id: ServerId) -> Result<OwnedFd, HypervisorError> {
+        self.call(Call::OpenDisplay, |inner, _| {
+            inner.running(id, "show")?;
+            connected(&mut inner.displays, id)
+        })
+        .await
+    }
+
+    async fn open_serial(&self, id: ServerId) -> Result<OwnedFd, HypervisorError> {
+        self.call(Call::OpenSerial, |inner, _| {
+            inner.running(id, "talk to")?;
+            connected(&mut inner.serials, id)
+        })
+        .await
     }
 }
 

@@ -12,6 +12,7 @@ use crate::core::ids::ServerId;
 use async_trait::async_trait;
 use spec::DomainSpec;
 use std::error::Error as StdError;
+use std::os::fd::OwnedFd;
 use tokio::sync::broadcast;
 
 /// Why a call on the hypervisor failed.
@@ -127,4 +128,10 @@ pub trait Hypervisor: Send + Sync {
 
     /// Subscribes to what happens on the host. A receiver that lags has to look at everything.
     fn events(&self) -> broadcast::Receiver<HostEvent>;
+
+    /// A stream socket that speaks the VNC protocol with the running guest's display. Nothing else can reach it.
+    async fn open_display(&self, id: ServerId) -> Result<OwnedFd, HypervisorError>;
+
+    /// A stream socket connected to the running guest's first serial port. One client at a time is served.
+    async fn open_serial(&self, id: ServerId) -> Result<OwnedFd, HypervisorError>;
 }

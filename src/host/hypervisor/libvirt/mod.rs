@@ -1,3 +1,18 @@
 //! The hypervisor through libvirt.
+//!
+//! `connection` keeps the link and runs blocking calls with deadlines; `guest` is the interface's implementation on
+//! top of it; `domain_xml` writes what libvirt reads; `probe` finds out about KVM; `ffi` holds the only unsafe code.
 
+pub mod connection;
 pub mod domain_xml;
+pub(crate) mod error;
+mod events;
+mod facts;
+mod ffi;
+mod guest;
+mod pool;
+mod probe;
+mod state;
+
+pub use domain_xml::VirtType;
+pub use guest::{LibvirtConfig, LibvirtHost, VirtTypeSetting};

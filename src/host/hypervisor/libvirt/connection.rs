@@ -1,0 +1,446 @@
+//! The link to libvirt: one event thread for the process, one supervisor that keeps the link up, and calls with
+//! deadlines on threads of their own.
+//!
+//! libvirtd answers at most five calls of one client at a time, and a call about a guest whose QEMU hangs can take
+//! for ever. So such calls are limited to one per domain, and when several are under way they go over links of their
+//! own. Knows nothing of domains or networks.
+
+use super::error::{is, translate};
+use super::ffi::{self, Listener, Notice};
+use super::pool::Pool;
+use crate::host::hypervisor::{HostEvent, HypervisorError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak, mpsc};
+use std::time::Duration;
+use tokio::sync::{OwnedMutexGuard, broadcast, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+use virt::connect::Connect;
+use virt::error::{Error, ErrorNumber};
+
+/// A link over which nothing came for this many seconds is asked for a sign of life.
+const KEEPALIVE_SECONDS: i32 = 4;
+/// So many questions without an answer, and the link counts as dead: 12 s in all.
+const KEEPALIVE_MISSES: u32 = 2;
+/// How long a call waits for a link that has just broken, as when libvirtd restarts.
+const LINK_GRACE: Duration = Duration::from_secs(2);
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(5);
+/// Calls on the first link that may have to wait for QEMU; the other three of libvirtd's five are for quick ones.
+const GUEST_CALLS_ON_FIRST_LINK: usize = 2;
+const CALLS_ON_EXTRA_LINK: usize = 4;
+const MOST_EXTRA_LINKS: usize = 16;
+
+/// Which threads and links a call uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// libvirtd answers from its own memory.
+    Quick,
+    /// libvirtd has work to do but waits for no guest.
+    Slow,
+    /// libvirtd talks to the QEMU of this domain: one call at a time.
+    Guest(Uuid),
+    /// Must get through when everything else hangs.
+    Force,
+}
+
+/// The name, the deadline and the lane of a call.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    pub name: &'static str,
+    pub seconds: u64,
+    pub lane: Lane,
+}
+
+#[derive(Clone)]
+enum Link {
+    /// The first attempt is under way.
+    Connecting,
+    Up {
+        connect: Arc<Connect>,
+        /// Counts the links, to tell a new one from an old one.
+        number: u64,
+    },
+    Down {
+        since: Instant,
+        reason: String,
+    },
+}
+
+struct ExtraLink {
+    connect: Arc<Connect>,
+    /// The number of the first link at whose time it was opened.
+    number: u64,
+    calls: usize,
+}
+
+#[derive(Default)]
+struct Traffic {
+    on_first: usize,
+    extra: Vec<ExtraLink>,
+}
+
+struct Shared {
+    uri: String,
+    link: watch::Sender<Link>,
+    events: broadcast::Sender<HostEvent>,
+    quick: Pool,
+    guest: Pool,
+    force: Pool,
+    gates: Mutex<HashMap<Uuid, Weak<tokio::sync::Mutex<()>>>>,
+    traffic: Mutex<Traffic>,
+    supervisor: mpsc::Sender<Message>,
+}
+
+enum Message {
+    Closed(u64),
+    Stop,
+}
+
+/// A handle on the link. The link is closed when the last handle is dropped.
+#[derive(Clone)]
+pub struct Connection(Arc<Handle>);
+
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // A supervisor that has ended already needs no telling.
+        self.0.supervisor.send(Message::Stop).ok();
+    }
+}
+
+/// The URI for a setting: `auto` is the system's libvirt for root and the user's own for others.
+pub fn resolve_uri(setting: &str) -> String {
+    match setting {
+        "auto" if nix::unistd::geteuid().is_root() => "qemu:///system".into(),
+        "auto" => "qemu:///session".into(),
+        uri => uri.into(),
+    }
+}
+
+impl Connection {
+    /// Begins to connect and returns at once. `observer` sees every notice on libvirt's event thread.
+    pub fn open(uri: String, observer: impl Fn(Notice) + Send + Sync + 'static) -> Self {
+        let (supervisor, inbox) = mpsc::channel();
+        let shared = Arc::new(Shared {
+            uri,
+            link: watch::Sender::new(Link::Connecting),
+            events: broadcast::channel(4096).0,
+            quick: Pool::new("libvirt-quick", 3),
+            guest: Pool::new("libvirt-guest", 16),
+            force: Pool::new("libvirt-force", 8),
+            gates: Mutex::default(),
+            traffic: Mutex::default(),
+            supervisor,
+        });
+        let supervised = Arc::clone(&shared);
+        let observer: Arc<dyn Fn(Notice) + Send + Sync> = Arc::new(observer);
+        let spawned = std::thread::Builder::new()
+            .name("libvirt-link".into())
+            .spawn(move || supervise(&supervised, &inbox, &observer));
+        if let Err(error) = spawned {
+            let reason = format!("no thread for the link: {error}");
+            shared.link.send_replace(Link::Down { since: Instant::now(), reason });
+        }
+        Self(Arc::new(Handle(shared)))
+    }
+
+    pub fn events(&self) -> broadcast::Receiver<HostEvent> {
+        self.0.0.events.subscribe()
+    }
+
+    pub fn uri(&self) -> &str {
+        &self.0.0.uri
+    }
+
+    /// Runs `work` on a thread with a link, and waits for it until the call's deadline.
+    pub async fn call<T: Send + 'static>(
+        &self,
+        call: Call,
+        work: impl FnOnce(&Connect) -> Result<T, HypervisorError> + Send + 'static,
+    ) -> Result<T, HypervisorError> {
+        let shared = &self.0.0;
+        let deadline = Instant::now() + Duration::from_secs(call.seconds);
+        let late = || HypervisorError::Deadline { call: call.name, seconds: call.seconds };
+        let (first, number) = shared.link_up(deadline).await?;
+        let gate = match call.lane {
+            Lane::Guest(domain) => Some(timeout_at(deadline, shared.gate(domain)).await.map_err(|_| late())?),
+            Lane::Quick | Lane::Slow | Lane::Force => None,
+        };
+        let pool = match call.lane {
+            Lane::Quick => &shared.quick,
+            Lane::Slow | Lane::Guest(_) => &shared.guest,
+            Lane::Force => &shared.force,
+        };
+        let (answer, answered) = oneshot::channel();
+        let worker = Arc::clone(shared);
+        let ticket = pool.submit(move || {
+            // Held until libvirt has answered, even if the caller has left: the domain stays closed to other calls.
+            let _gate = gate;
+            let result = if call.lane == Lane::Quick {
+                run(&first, work)
+            } else {
+                worker.on_free_link(&first, number, call.name, |connect| run(connect, work))
+            };
+            // A caller that has left has its answer: that the deadline passed.
+            answer.send(result).ok();
+        });
+        // The ticket stays alive beside the wait: when the caller goes away, it is dropped and the job given up.
+        match timeout_at(deadline, answered).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(HypervisorError::Failed {
+                call: call.name,
+                message: "the thread that made the call is gone".into(),
+                source: None,
+            }),
+            Err(_) => {
+                drop(ticket);
+                tracing::warn!(call = call.name, seconds = call.seconds, "libvirt did not answer in time");
+                Err(late())
+            }
+        }
+    }
+}
+
+/// Runs `work`; if it failed and the link is dead, the link is the reason.
+fn run<T>(
+    connect: &Connect,
+    work: impl FnOnce(&Connect) -> Result<T, HypervisorError>,
+) -> Result<T, HypervisorError> {
+    work(connect).map_err(|error| {
+        if connect.is_alive().unwrap_or(false) {
+            error
+        } else {
+            HypervisorError::Unreachable(error.to_string())
+        }
+    })
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// The first link; waits for the first attempt and, shortly, for a link that has just broken.
+    async fn link_up(&self, deadline: Instant) -> Result<(Arc<Connect>, u64), HypervisorError> {
+        let mut changes = self.link.subscribe();
+        loop {
+            let link = changes.borrow_and_update().clone();
+            let until = match link {
+                Link::Up { connect, number } => return Ok((connect, number)),
+                Link::Connecting => deadline,
+                Link::Down { since, reason } => {
+                    let until = deadline.min(since + LINK_GRACE);
+                    if until <= Instant::now() {
+                        return Err(HypervisorError::Unreachable(reason));
+                    }
+                    until
+                }
+            };
+            let waited = timeout_at(until, changes.changed()).await;
+            if waited.is_err() && until == deadline {
+                return Err(HypervisorError::Unreachable(format!("{} does not answer", self.uri)));
+            }
+        }
+    }
+
+    async fn gate(&self, domain: Uuid) -> OwnedMutexGuard<()> {
+        let gate = {
+            let mut gates = locked(&self.gates);
+            if let Some(gate) = gates.get(&domain).and_then(Weak::upgrade) {
+                gate
+            } else {
+                gates.retain(|_, gate| gate.strong_count() > 0);
+                let gate = Arc::new(tokio::sync::Mutex::new(()));
+                gates.insert(domain, Arc::downgrade(&gate));
+                gate
+            }
+        };
+        gate.lock_owned().await
+    }
+
+    /// Runs `work` over the first link if that has room, else over an extra one.
+    fn on_free_link<T>(
+        &self,
+        first: &Arc<Connect>,
+        number: u64,
+        name: &'static str,
+        work: impl FnOnce(&Connect) -> Result<T, HypervisorError>,
+    ) -> Result<T, HypervisorError> {
+        {
+            let mut traffic = locked(&self.traffic);
+            if traffic.on_first < GUEST_CALLS_ON_FIRST_LINK {
+                traffic.on_first += 1;
+                drop(traffic);
+                let result = work(first);
+                locked(&self.traffic).on_first -= 1;
+                return result;
+            }
+        }
+        let connect = self.extra_link(number, name)?;
+        let result = work(&connect);
+        let mut traffic = locked(&self.traffic);
+        for link in &mut traffic.extra {
+            if Arc::ptr_eq(&link.connect, &connect) {
+                link.calls -= 1;
+            }
+        }
+        // Each open link costs a sign of life now and then, so none stays open without calls.
+        traffic.extra.retain(|link| link.calls > 0);
+        result
+    }
+
+    fn extra_link(&self, number: u64, name: &'static str) -> Result<Arc<Connect>, HypervisorError> {
+        {
+            let mut traffic = locked(&self.traffic);
+            let full = traffic.extra.len() >= MOST_EXTRA_LINKS;
+            let usable = traffic
+                .extra
+                .iter_mut()
+                .filter(|link| link.number == number && (full || link.calls < CALLS_ON_EXTRA_LINK))
+                .min_by_key(|link| link.calls);
+            if let Some(link) = usable {
+                link.calls += 1;
+                return Ok(Arc::clone(&link.connect));
+            }
+        }
+        let opened = open_link(&self.uri).map_err(|error| translate(name, error))?;
+        let connect = Arc::new(opened);
+        locked(&self.traffic).extra.push(ExtraLink { connect: Arc::clone(&connect), number, calls: 1 });
+        Ok(connect)
+    }
+}
+
+/// Connects, and asks for signs of life where there is a daemon at the other end.
+fn open_link(uri: &str) -> Result<Connect, Error> {
+    let connect = Connect::open(Some(uri))?;
+    match connect.set_keep_alive(KEEPALIVE_SECONDS, KEEPALIVE_MISSES) {
+        Ok(()) => {}
+        Err(error) if is(&error, ErrorNumber::NoSupport) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(connect)
+}
+
+/// Starts the one event loop that libvirt has in a process. It blocks while nothing happens.
+fn start_event_loop() -> Result<(), String> {
+    static STARTED: OnceLock<Result<(), String>> = OnceLock::new();
+    STARTED
+        .get_or_init(|| {
+            // libvirt would print every error to stderr beside our log.
+            virt::error::clear_error_callback();
+            virt::event::event_register_default_impl().map_err(|error| error.to_string())?;
+            std::thread::Builder::new()
+                .name("libvirt-events".into())
+                .spawn(|| {
+                    loop {
+                        if let Err(error) = virt::event::event_run_default_impl() {
+                            tracing::error!(%error, "libvirt's event loop failed");
+                            std::thread::sleep(FIRST_RETRY);
+                        }
+                    }
+                })
+                .map(drop)
+                .map_err(|error| error.to_string())
+        })
+        .clone()
+}
+
+/// Connects with the listener registered, so that no event is missed from here on.
+fn connect(
+    shared: &Shared,
+    number: u64,
+    observer: &Arc<dyn Fn(Notice) + Send + Sync>,
+) -> Result<Connect, String> {
+    start_event_loop()?;
+    let connect = open_link(&shared.uri).map_err(|error| error.message().to_owned())?;
+    let (supervisor, observer) = (shared.supervisor.clone(), Arc::clone(observer));
+    let events = shared.events.clone();
+    let listener: Listener = Arc::new(move |notice| {
+        if notice == Notice::Closed {
+            // Without a supervisor there is nothing left that could want the link.
+            supervisor.send(Message::Closed(number)).ok();
+        }
+        observer(notice);
+        super::events::publish(&events, notice);
+    });
+    ffi::listen(&connect, &listener).map_err(|error| error.message().to_owned())?;
+    match ffi::listen_for_close(&connect, &listener) {
+        Ok(()) => {}
+        Err(error) if is(&error, ErrorNumber::NoSupport) => {}
+        Err(error) => return Err(error.message().to_owned()),
+    }
+    Ok(connect)
+}
+
+/// The supervisor's life: connect, wait for the end of the link, connect again.
+fn supervise(
+    shared: &Arc<Shared>,
+    inbox: &mpsc::Receiver<Message>,
+    observer: &Arc<dyn Fn(Notice) + Send + Sync>,
+) {
+    let mut retry = FIRST_RETRY;
+    let mut was_down = false;
+    for number in 0.. {
+        match connect(shared, number, observer) {
+            Ok(opened) => {
+                retry = FIRST_RETRY;
+                let connect = Arc::new(opened);
+                shared.link.send_replace(Link::Up { connect, number });
+                if was_down {
+                    tracing::info!(uri = shared.uri, "libvirt is back");
+                    super::events::send(&shared.events, HostEvent::Reconnected);
+                }
+                match end_of_link(inbox, number) {
+                    Message::Stop => break,
+                    Message::Closed(_) => {}
+                }
+                let reason = "the connection to libvirt was lost".to_owned();
+                tracing::warn!(uri = shared.uri, "the connection to libvirt was lost; guests go on");
+                go_down(shared, &mut was_down, reason);
+            }
+            Err(reason) => {
+                if !was_down {
+                    tracing::warn!(uri = shared.uri, reason, "libvirt cannot be reached");
+                }
+                go_down(shared, &mut was_down, reason);
+                if let Ok(Message::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) =
+                    inbox.recv_timeout(retry)
+                {
+                    break;
+                }
+                retry = (retry * 2).min(LAST_RETRY);
+            }
+        }
+    }
+    let reason = "the connection was closed".to_owned();
+    shared.link.send_replace(Link::Down { since: Instant::now(), reason });
+}
+
+fn go_down(shared: &Shared, was_down: &mut bool, reason: String) {
+    shared.link.send_modify(|link| {
+        // The grace for calls begins when the link breaks, not with each vain attempt.
+        let since = match link {
+            Link::Down { since, .. } => *since,
+            Link::Connecting | Link::Up { .. } => Instant::now(),
+        };
+        *link = Link::Down { since, reason };
+    });
+    locked(&shared.traffic).extra.retain(|link| link.calls > 0);
+    if !*was_down {
+        super::events::send(&shared.events, HostEvent::Disconnected);
+    }
+    *was_down = true;
+}
+
+/// Blocks until the link with this number ends; news of older links are old.
+fn end_of_link(inbox: &mpsc::Receiver<Message>, number: u64) -> Message {
+    loop {
+        match inbox.recv() {
+            Ok(Message::Closed(ended)) if ended != number => {}
+            Ok(message) => return message,
+            Err(mpsc::RecvError) => return Message::Stop,
+        }
+    }
+}

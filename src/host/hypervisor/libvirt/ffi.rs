@@ -1,0 +1,252 @@
+//! The calls into libvirt that the `virt` crate does not wrap: callbacks, statistics in bulk, descriptors.
+//!
+//! The only unsafe code of the project. Nothing here decides anything: it turns pointers into values.
+
+#![expect(unsafe_code, reason = "libvirt's callbacks and records are C")]
+
+use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::mem::transmute;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::sync::Arc;
+use uuid::Uuid;
+use virt::connect::Connect;
+use virt::domain::Domain;
+use virt::error::Error;
+use virt::sys;
+
+/// What libvirt tells without being asked, in its own terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// Defined, undefined, started, suspended, resumed, stopped, shut down, crashed.
+    Lifecycle(Uuid),
+    Rebooted(Uuid),
+    /// A disk of the guest could not be read or written.
+    IoError(Uuid),
+    /// libvirt and QEMU no longer understand each other.
+    ControlError(Uuid),
+    /// The connection broke.
+    Closed,
+}
+
+/// Takes notices on libvirt's event thread. Must return soon and must not call libvirt.
+pub type Listener = Arc<dyn Fn(Notice) + Send + Sync>;
+
+/// What a callback's opaque pointer points to.
+struct Opaque(Listener);
+
+/// Registers `listener` for everything in [`Notice`]. It is dropped when libvirt closes the connection.
+pub fn listen(connect: &Connect, listener: &Listener) -> Result<(), Error> {
+    // SAFETY: libvirt calls each callback with the arguments of the event that it was registered for. The type of
+    // all is erased to one signature here, as libvirt's own macro VIR_DOMAIN_EVENT_CALLBACK does.
+    unsafe {
+        let lifecycle = transmute::<LifecycleCallback, GenericCallback>(on_lifecycle);
+        let io_error = transmute::<IoErrorCallback, GenericCallback>(on_io_error);
+        register(connect, sys::VIR_DOMAIN_EVENT_ID_LIFECYCLE, lifecycle, listener)?;
+        register(connect, sys::VIR_DOMAIN_EVENT_ID_REBOOT, on_reboot, listener)?;
+        register(connect, sys::VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, io_error, listener)?;
+        register(connect, sys::VIR_DOMAIN_EVENT_ID_CONTROL_ERROR, on_control_error, listener)?;
+    }
+    Ok(())
+}
+
+/// Registers `listener` for the end of the connection. Drivers inside this process have no link that could break.
+pub fn listen_for_close(connect: &Connect, listener: &Listener) -> Result<(), Error> {
+    let opaque = into_opaque(listener);
+    // SAFETY: `opaque` stays valid until libvirt gives it to `free_opaque`, once, when the callback is removed.
+    let result = unsafe {
+        sys::virConnectRegisterCloseCallback(connect.as_ptr(), Some(on_close), opaque, Some(free_opaque))
+    };
+    if result < 0 {
+        let error = Error::last_error();
+        // SAFETY: after a failed registration libvirt does not keep the pointer.
+        unsafe { free_opaque(opaque) };
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// A domain's state and reason in libvirt's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawState {
+    pub state: u32,
+    pub reason: i32,
+}
+
+/// The state of one domain. Does not talk to QEMU.
+pub fn domain_state(domain: &Domain) -> Result<RawState, Error> {
+    let (mut state, mut reason): (c_int, c_int) = (0, 0);
+    // SAFETY: the domain is alive for the call and both results are written to live variables.
+    let result = unsafe { sys::virDomainGetState(domain.as_ptr(), &raw mut state, &raw mut reason, 0) };
+    if result < 0 {
+        return Err(Error::last_error());
+    }
+    Ok(RawState { state: state.unsigned_abs(), reason })
+}
+
+/// The states of all domains in one call. Does not talk to QEMU.
+pub fn all_domain_states(connect: &Connect) -> Result<Vec<(Uuid, RawState)>, Error> {
+    let mut records: *mut sys::virDomainStatsRecordPtr = ptr::null_mut();
+    // SAFETY: libvirt fills `records` with a list that it ends with a null pointer and that we free below.
+    let count = unsafe {
+        sys::virConnectGetAllDomainStats(
+            connect.as_ptr(),
+            sys::VIR_DOMAIN_STATS_STATE as c_uint,
+            &raw mut records,
+            0,
+        )
+    };
+    let Ok(count) = usize::try_from(count) else { return Err(Error::last_error()) };
+    let mut states = Vec::with_capacity(count);
+    for index in 0..count {
+        // SAFETY: the list has `count` records, each with a domain and `nparams` parameters.
+        unsafe {
+            let record = &**records.add(index);
+            let (mut state, mut reason): (c_int, c_int) = (0, 0);
+            for (name, value) in [(c"state.state", &raw mut state), (c"state.reason", &raw mut reason)] {
+                sys::virTypedParamsGetInt(record.params, record.nparams, name.as_ptr(), value);
+            }
+            if let Some(uuid) = uuid_of(record.dom) {
+                states.push((uuid, RawState { state: state.unsigned_abs(), reason }));
+            }
+        }
+    }
+    // SAFETY: the list came from libvirt and is not used afterwards.
+    unsafe { sys::virDomainStatsRecordListFree(records) };
+    Ok(states)
+}
+
+/// A socket connected to the guest's first display.
+pub fn open_display(domain: &Domain) -> Result<OwnedFd, Error> {
+    let number = domain.open_graphics_fd(0, 0)?;
+    let number = RawFd::try_from(number).map_err(|_| Error::last_error())?;
+    // SAFETY: libvirt hands over a fresh descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+type GenericCallback = unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, *mut c_void);
+
+type LifecycleCallback =
+    unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, c_int, c_int, *mut c_void) -> c_int;
+
+type IoErrorCallback = unsafe extern "C" fn(
+    sys::virConnectPtr,
+    sys::virDomainPtr,
+    *const c_char,
+    *const c_char,
+    c_int,
+    *const c_char,
+    *mut c_void,
+);
+
+/// # Safety
+/// `callback` must have the signature that libvirt uses for `event`.
+unsafe fn register(
+    connect: &Connect,
+    event: sys::virDomainEventID,
+    callback: GenericCallback,
+    listener: &Listener,
+) -> Result<(), Error> {
+    let opaque = into_opaque(listener);
+    // SAFETY: `opaque` stays valid until libvirt gives it to `free_opaque`, once, when the callback is removed.
+    let result = unsafe {
+        sys::virConnectDomainEventRegisterAny(
+            connect.as_ptr(),
+            ptr::null_mut(),
+            event.cast_signed(),
+            Some(callback),
+            opaque,
+            Some(free_opaque),
+        )
+    };
+    if result < 0 {
+        let error = Error::last_error();
+        // SAFETY: after a failed registration libvirt does not keep the pointer.
+        unsafe { free_opaque(opaque) };
+        return Err(error);
+    }
+    Ok(())
+}
+
+fn into_opaque(listener: &Listener) -> *mut c_void {
+    Box::into_raw(Box::new(Opaque(Arc::clone(listener)))).cast()
+}
+
+/// # Safety
+/// `opaque` must come from [`into_opaque`] and must not be used again.
+unsafe extern "C" fn free_opaque(opaque: *mut c_void) {
+    // SAFETY: as promised by the caller.
+    drop(unsafe { Box::from_raw(opaque.cast::<Opaque>()) });
+}
+
+/// # Safety
+/// `opaque` must come from [`into_opaque`] and be alive.
+unsafe fn tell(opaque: *mut c_void, notice: Notice) {
+    // SAFETY: as promised by the caller.
+    let listener = unsafe { &*opaque.cast::<Opaque>() };
+    (listener.0)(notice);
+}
+
+/// # Safety
+/// `domain` must be a live domain.
+unsafe fn uuid_of(domain: sys::virDomainPtr) -> Option<Uuid> {
+    let mut bytes = [0u8; 16];
+    // SAFETY: the domain is alive, and a UUID has 16 bytes.
+    let result = unsafe { sys::virDomainGetUUID(domain, bytes.as_mut_ptr()) };
+    (result == 0).then(|| Uuid::from_bytes(bytes))
+}
+
+/// # Safety
+/// Called by libvirt with a live domain and with the pointer from the registration.
+unsafe fn tell_of(domain: sys::virDomainPtr, opaque: *mut c_void, notice: fn(Uuid) -> Notice) {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        if let Some(uuid) = uuid_of(domain) {
+            tell(opaque, notice(uuid));
+        }
+    }
+}
+
+unsafe extern "C" fn on_lifecycle(
+    _connect: sys::virConnectPtr,
+    domain: sys::virDomainPtr,
+    _event: c_int,
+    _detail: c_int,
+    opaque: *mut c_void,
+) -> c_int {
+    // SAFETY: libvirt passes a live domain and our pointer.
+    unsafe { tell_of(domain, opaque, Notice::Lifecycle) };
+    0
+}
+
+unsafe extern "C" fn on_reboot(_connect: sys::virConnectPtr, domain: sys::virDomainPtr, opaque: *mut c_void) {
+    // SAFETY: libvirt passes a live domain and our pointer.
+    unsafe { tell_of(domain, opaque, Notice::Rebooted) };
+}
+
+unsafe extern "C" fn on_control_error(
+    _connect: sys::virConnectPtr,
+    domain: sys::virDomainPtr,
+    opaque: *mut c_void,
+) {
+    // SAFETY: libvirt passes a live domain and our pointer.
+    unsafe { tell_of(domain, opaque, Notice::ControlError) };
+}
+
+unsafe extern "C" fn on_io_error(
+    _connect: sys::virConnectPtr,
+    domain: sys::virDomainPtr,
+    _path: *const c_char,
+    _alias: *const c_char,
+    _action: c_int,
+    _reason: *const c_char,
+    opaque: *mut c_void,
+) {
+    // SAFETY: libvirt passes a live domain and our pointer.
+    unsafe { tell_of(domain, opaque, Notice::IoError) };
+}
+
+unsafe extern "C" fn on_close(_connect: sys::virConnectPtr, _reason: c_int, opaque: *mut c_void) {
+    // SAFETY: libvirt passes our pointer.
+    unsafe { tell(opaque, Notice::Closed) };
+}

@@ -1,0 +1,396 @@
+//! The domains of this installation, through libvirt.
+//!
+//! Each call looks the domain up anew and, before it changes anything, reads the mark of ownership in the domain's
+//! metadata: domains without the mark of this installation do not exist for us.
+
+use super::connection::{Call, Connection, Lane, resolve_uri};
+use super::domain_xml::{self, MARK_NAMESPACE, Rendering, VirtType};
+use super::error::{is, translate};
+use super::ffi::{self, Notice};
+use super::{facts, probe, state};
+use crate::core::ids::ServerId;
+use crate::host::hypervisor::spec::DomainSpec;
+use crate::host::hypervisor::{DomainState, HostEvent, HostFacts, Hypervisor, HypervisorError};
+use async_trait::async_trait;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use std::collections::{HashMap, HashSet};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{OnceCell, broadcast};
+use uuid::Uuid;
+use virt::connect::Connect;
+use virt::domain::Domain;
+use virt::error::{Error, ErrorNumber};
+use virt::sys;
+
+/// What guests shall run under, as configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VirtTypeSetting {
+    /// KVM if a probe guest runs under it, else software emulation.
+    #[default]
+    Auto,
+    Kvm,
+    Qemu,
+}
+
+/// How to reach libvirt and who we are.
+#[derive(Debug, Clone)]
+pub struct LibvirtConfig {
+    /// `auto` or a libvirt URI.
+    pub uri: String,
+    pub virt_type: VirtTypeSetting,
+    /// Names this installation in the mark on each domain and network.
+    pub installation: Uuid,
+    /// The file that keeps the finding about KVM between starts.
+    pub probe_cache: PathBuf,
+}
+
+/// The hypervisor behind a libvirt connection.
+pub struct LibvirtHost {
+    connection: Connection,
+    config: LibvirtConfig,
+    virt_type: OnceCell<VirtType>,
+    ownership: Arc<Ownership>,
+}
+
+/// Remembers which domains carry our mark, so that looking at a thousand domains is not a thousand questions. An
+/// entry is forgotten with any news of its domain. Not used before changes: they look for themselves.
+#[derive(Default)]
+struct Ownership(Mutex<HashMap<Uuid, bool>>);
+
+impl Ownership {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, bool>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn observe(&self, notice: Notice) {
+        match notice {
+            Notice::Lifecycle(uuid) => {
+                self.lock().remove(&uuid);
+            }
+            Notice::Closed => self.lock().clear(),
+            Notice::Rebooted(_) | Notice::IoError(_) | Notice::ControlError(_) => {}
+        }
+    }
+}
+
+impl LibvirtHost {
+    /// Begins to connect and returns at once. While libvirt cannot be reached, calls say so.
+    pub fn connect(config: LibvirtConfig) -> Arc<Self> {
+        let ownership = Arc::new(Ownership::default());
+        let observer = Arc::clone(&ownership);
+        let connection = Connection::open(resolve_uri(&config.uri), move |notice| observer.observe(notice));
+        let virt_type = match config.virt_type {
+            VirtTypeSetting::Auto => OnceCell::new(),
+            VirtTypeSetting::Kvm => OnceCell::new_with(Some(VirtType::Kvm)),
+            VirtTypeSetting::Qemu => OnceCell::new_with(Some(VirtType::Qemu)),
+        };
+        Arc::new(Self { connection, config, virt_type, ownership })
+    }
+
+    /// The link, to be shared with the driver for networks.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// What guests run under. The first call probes, which takes about a second; later ones know.
+    pub async fn virt_type(&self) -> Result<VirtType, HypervisorError> {
+        let probe = || {
+            let (installation, cache) = (self.config.installation, self.config.probe_cache.clone());
+            let gate = Lane::Guest(Uuid::new_v5(&installation, b"kvm-probe"));
+            self.connection.call(Call { name: "probe", seconds: 90, lane: gate }, move |connect| {
+                probe::find(connect, installation, &cache)
+            })
+        };
+        self.virt_type.get_or_try_init(probe).await.copied()
+    }
+
+    /// Runs `work` with the domain, if there is one and it is ours.
+    async fn with_domain<T: Send + 'static>(
+        &self,
+        id: ServerId,
+        call: Call,
+        work: impl FnOnce(&Domain) -> Result<T, HypervisorError> + Send + 'static,
+    ) -> Result<Option<T>, HypervisorError> {
+        let owner = self.config.installation;
+        self.connection
+            .call(call, move |connect| match ours(connect, id, owner, call.name)? {
+                Some(domain) => work(&domain).map(Some),
+                None => Ok(None),
+            })
+            .await
+    }
+}
+
+/// The domain of a server, if there is one and it carries our mark.
+fn ours(
+    connect: &Connect,
+    id: ServerId,
+    owner: Uuid,
+    call: &'static str,
+) -> Result<Option<Domain>, HypervisorError> {
+    let Some(domain) = lookup(connect, id, call)? else { return Ok(None) };
+    if is_ours(&domain, owner).map_err(|error| translate(call, error))? {
+        return Ok(Some(domain));
+    }
+    tracing::warn!(server = %id, call, "a domain of this UUID is not ours and is left alone");
+    Ok(None)
+}
+
+fn lookup(connect: &Connect, id: ServerId, call: &'static str) -> Result<Option<Domain>, HypervisorError> {
+    match connect.lookup_domain_by_uuid(id.0) {
+        Ok(domain) => Ok(Some(domain)),
+        Err(error) if is(&error, ErrorNumber::NoDomain) => Ok(None),
+        Err(error) => Err(translate(call, error)),
+    }
+}
+
+/// Reads the mark. A domain that vanishes meanwhile is nobody's.
+fn is_ours(domain: &Domain, owner: Uuid) -> Result<bool, Error> {
+    let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
+    match domain.metadata(kind, Some(MARK_NAMESPACE), 0) {
+        Ok(mark) => Ok(owner_in(&mark) == Some(owner)),
+        Err(error) if is(&error, ErrorNumber::NoDomainMetadata) || is(&error, ErrorNumber::NoDomain) => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn owner_in(mark: &str) -> Option<Uuid> {
+    let document = roxmltree::Document::parse(mark).ok()?;
+    Uuid::parse_str(document.root_element().attribute("owner")?).ok()
+}
+
+fn state_of(domain: &Domain, call: &'static str) -> Result<DomainState, HypervisorError> {
+    let failed = |error| translate(call, error);
+    let raw = ffi::domain_state(domain).map_err(failed)?;
+    let saved = raw.state == sys::VIR_DOMAIN_SHUTOFF && domain.has_managed_save(0).map_err(failed)?;
+    known(raw, saved, call)
+}
+
+fn known(raw: ffi::RawState, saved: bool, call: &'static str) -> Result<DomainState, HypervisorError> {
+    state::translate(raw, saved).ok_or_else(|| HypervisorError::Failed {
+        call,
+        message: format!("libvirt does not know the state ({}, {})", raw.state, raw.reason),
+        source: None,
+    })
+}
+
+fn destroy(domain: &Domain) -> Result<(), HypervisorError> {
+    const CALL: &str = "destroy";
+    let Err(error) = domain.destroy() else { return Ok(()) };
+    match domain.is_active() {
+        Ok(false) => Ok(()),
+        Err(gone) if is(&gone, ErrorNumber::NoDomain) => Ok(()),
+        Ok(true) | Err(_) => Err(translate(CALL, error)),
+    }
+}
+
+/// Whether the file's file system lacks direct I/O. A file that cannot be opened fails later, with libvirt's words.
+fn lacks_direct_io(path: &Path) -> bool {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECT | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    matches!(open(path, flags, Mode::empty()), Err(Errno::EINVAL))
+}
+
+fn define(
+    connect: &Connect,
+    spec: &DomainSpec,
+    virt_type: VirtType,
+    owner: Uuid,
+) -> Result<(), HypervisorError> {
+    const CALL: &str = "define";
+    let failed = |error| translate(CALL, error);
+    if let Some(domain) = lookup(connect, spec.id, CALL)? {
+        if !is_ours(&domain, owner).map_err(failed)? {
+            return Err(HypervisorError::Foreign(format!("UUID {}", spec.id)));
+        }
+    } else {
+        match connect.lookup_domain_by_name(&spec.name) {
+            Ok(_) => return Err(HypervisorError::Foreign(spec.name.clone())),
+            Err(error) if is(&error, ErrorNumber::NoDomain) => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    let buffered =
+        spec.disks.iter().map(|disk| disk.path.clone()).filter(|path| lacks_direct_io(path)).collect();
+    let rendering = Rendering { virt_type, installation: owner, buffered };
+    let xml = domain_xml::render(spec, &rendering).map_err(|error| HypervisorError::Failed {
+        call: CALL,
+        message: "the domain's document could not be written".into(),
+        source: Some(Box::new(error)),
+    })?;
+    match connect.define_domain_xml(&xml) {
+        Ok(_) => Ok(()),
+        // Somebody took the name or the UUID since we looked.
+        Err(error) if is(&error, ErrorNumber::DomExist) => {
+            Err(HypervisorError::Foreign(error.message().to_owned()))
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn start(domain: &Domain) -> Result<(), HypervisorError> {
+    const CALL: &str = "start";
+    let runs = |state| matches!(state, DomainState::Running | DomainState::ShuttingDown);
+    if runs(state_of(domain, CALL)?) {
+        return Ok(());
+    }
+    match domain.create() {
+        Ok(()) => Ok(()),
+        // Of two starts at once the later one is told that the domain runs already.
+        Err(error) if is(&error, ErrorNumber::OperationInvalid) && runs(state_of(domain, CALL)?) => Ok(()),
+        Err(error) => Err(translate(CALL, error)),
+    }
+}
+
+fn undefine(domain: &Domain) -> Result<(), HypervisorError> {
+    const CALL: &str = "undefine";
+    // libvirt would make a running domain transient instead of refusing.
+    if domain.is_active().map_err(|error| translate(CALL, error))? {
+        return Err(HypervisorError::WrongState("cannot undefine a domain that runs".into()));
+    }
+    let flags = sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+        | sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+        | sys::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+        | sys::VIR_DOMAIN_UNDEFINE_NVRAM;
+    match domain.undefine_flags(flags) {
+        Ok(()) => Ok(()),
+        Err(error) if is(&error, ErrorNumber::NoDomain) => Ok(()),
+        Err(error) => Err(translate(CALL, error)),
+    }
+}
+
+fn all_domains(
+    connect: &Connect,
+    owner: Uuid,
+    ownership: &Ownership,
+) -> Result<Vec<(ServerId, DomainState)>, HypervisorError> {
+    const CALL: &str = "domains";
+    let failed = |error| translate(CALL, error);
+    let states = ffi::all_domain_states(connect).map_err(failed)?;
+    let mut saved = HashSet::new();
+    for domain in connect.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE).map_err(failed)? {
+        saved.insert(domain.uuid().map_err(failed)?);
+    }
+    let mut found = Vec::with_capacity(states.len());
+    for (uuid, raw) in states {
+        let known_owner = ownership.lock().get(&uuid).copied();
+        let mine = if let Some(mine) = known_owner {
+            mine
+        } else {
+            let Some(domain) = lookup(connect, ServerId(uuid), CALL)? else { continue };
+            let mine = is_ours(&domain, owner).map_err(failed)?;
+            ownership.lock().insert(uuid, mine);
+            mine
+        };
+        if mine {
+            found.push((ServerId(uuid), known(raw, saved.contains(&uuid), CALL)?));
+        }
+    }
+    Ok(found)
+}
+
+/// The socket of the guest's first serial port, as the running domain has it.
+fn serial_path(xml: &str) -> Option<PathBuf> {
+    let document = roxmltree::Document::parse(xml).ok()?;
+    let serial = document.descendants().find(|node| node.has_tag_name("serial"))?;
+    let source = serial.children().find(|node| node.has_tag_name("source"))?;
+    source.attribute("path").map(PathBuf::from)
+}
+
+fn open_serial(domain: &Domain) -> Result<OwnedFd, HypervisorError> {
+    const CALL: &str = "open_serial";
+    if !domain.is_active().map_err(|error| translate(CALL, error))? {
+        return Err(HypervisorError::WrongState("a domain that is off has no console".into()));
+    }
+    let xml = domain.xml_desc(0).map_err(|error| translate(CALL, error))?;
+    let path = serial_path(&xml)
+        .ok_or_else(|| HypervisorError::Unsupported("the domain has no serial console".into()))?;
+    let stream = UnixStream::connect(&path).map_err(|error| HypervisorError::Failed {
+        call: CALL,
+        message: format!("{}: {error}", path.display()),
+        source: Some(Box::new(error)),
+    })?;
+    Ok(stream.into())
+}
+
+#[async_trait]
+impl Hypervisor for LibvirtHost {
+    async fn facts(&self) -> Result<HostFacts, HypervisorError> {
+        let virt_type = self.virt_type().await?;
+        let call = Call { name: "facts", seconds: 60, lane: Lane::Slow };
+        self.connection.call(call, move |connect| facts::gather(connect, virt_type)).await
+    }
+
+    async fn define(&self, spec: &DomainSpec) -> Result<(), HypervisorError> {
+        let virt_type = self.virt_type().await?;
+        let (spec, owner) = (spec.clone(), self.config.installation);
+        let call = Call { name: "define", seconds: 60, lane: Lane::Slow };
+        self.connection.call(call, move |connect| define(connect, &spec, virt_type, owner)).await
+    }
+
+    async fn start(&self, id: ServerId) -> Result<(), HypervisorError> {
+        // Restoring a large guest's memory takes its time.
+        let call = Call { name: "start", seconds: 600, lane: Lane::Guest(id.0) };
+        self.with_domain(id, call, start).await?.ok_or(HypervisorError::NotFound(id))
+    }
+
+    async fn request_shutdown(&self, id: ServerId) -> Result<(), HypervisorError> {
+        let call = Call { name: "request_shutdown", seconds: 40, lane: Lane::Guest(id.0) };
+        let work = |domain: &Domain| domain.shutdown().map_err(|error| translate("request_shutdown", error));
+        self.with_domain(id, call, work).await?.ok_or(HypervisorError::NotFound(id))
+    }
+
+    async fn request_reboot(&self, id: ServerId) -> Result<(), HypervisorError> {
+        let call = Call { name: "request_reboot", seconds: 40, lane: Lane::Guest(id.0) };
+        let work = |domain: &Domain| domain.reboot(0).map_err(|error| translate("request_reboot", error));
+        self.with_domain(id, call, work).await?.ok_or(HypervisorError::NotFound(id))
+    }
+
+    async fn destroy(&self, id: ServerId) -> Result<(), HypervisorError> {
+        // libvirt gives a QEMU that does not answer ten seconds before it kills it.
+        let call = Call { name: "destroy", seconds: 60, lane: Lane::Force };
+        self.with_domain(id, call, destroy).await.map(Option::unwrap_or_default)
+    }
+
+    async fn undefine(&self, id: ServerId) -> Result<(), HypervisorError> {
+        let call = Call { name: "undefine", seconds: 60, lane: Lane::Guest(id.0) };
+        self.with_domain(id, call, undefine).await.map(Option::unwrap_or_default)
+    }
+
+    async fn state(&self, id: ServerId) -> Result<Option<DomainState>, HypervisorError> {
+        let call = Call { name: "state", seconds: 10, lane: Lane::Quick };
+        self.with_domain(id, call, |domain| state_of(domain, "state")).await
+    }
+
+    async fn domains(&self) -> Result<Vec<(ServerId, DomainState)>, HypervisorError> {
+        let (owner, ownership) = (self.config.installation, Arc::clone(&self.ownership));
+        let call = Call { name: "domains", seconds: 30, lane: Lane::Quick };
+        self.connection.call(call, move |connect| all_domains(connect, owner, &ownership)).await
+    }
+
+    fn events(&self) -> broadcast::Receiver<HostEvent> {
+        self.connection.events()
+    }
+
+    async fn open_display(&self, id: ServerId) -> Result<OwnedFd, HypervisorError> {
+        let call = Call { name: "open_display", seconds: 40, lane: Lane::Guest(id.0) };
+        let work =
+            |domain: &Domain| ffi::open_display(domain).map_err(|error| translate("open_display", error));
+        self.with_domain(id, call, work).await?.ok_or(HypervisorError::NotFound(id))
+    }
+
+    async fn open_serial(&self, id: ServerId) -> Result<OwnedFd, HypervisorError> {
+        let call = Call { name: "open_serial", seconds: 10, lane: Lane::Slow };
+        self.with_domain(id, call, open_serial).await?.ok_or(HypervisorError::NotFound(id))
+    }
+}
+
+#[cfg(test)]
+#[path = "guest_tests.rs"]
+mod tests;
