@@ -10,6 +10,10 @@ pub mod image_members;
 pub mod images;
 mod migrate;
 pub mod rows;
+pub mod server_actions;
+pub mod server_list;
+pub mod server_usage;
+pub mod servers;
 pub mod tasks;
 
 pub use rusqlite::Connection;

@@ -379,6 +379,41 @@ CREATE INDEX server_project ON server (project_id, created_at DESC, number DESC)
 CREATE INDEX server_updated ON server (updated_at);
 CREATE INDEX server_image ON server (image_id) WHERE deleted_at IS NULL;
 
+-- What the living servers of a project, and those on a host, take up. Kept by the triggers below, so that admission does
+-- not cost more with more servers.
+CREATE TABLE server_usage (
+    scope     TEXT NOT NULL CHECK (scope IN ('project', 'host')),
+    id        TEXT NOT NULL,
+    instances INTEGER NOT NULL,
+    cores     INTEGER NOT NULL,
+    ram_mib   INTEGER NOT NULL,
+    disk_mib  INTEGER NOT NULL,
+    PRIMARY KEY (scope, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER server_usage_added AFTER INSERT ON server WHEN NEW.deleted_at IS NULL BEGIN
+    INSERT INTO server_usage
+    SELECT scope, id, 1, NEW.vcpus, NEW.ram_mib, (NEW.disk_gib + NEW.ephemeral_gib) * 1024 + NEW.swap_mib
+    FROM (SELECT 'project' AS scope, NEW.project_id AS id UNION ALL SELECT 'host', NEW.host)
+    WHERE id IS NOT NULL
+    ON CONFLICT DO UPDATE SET instances = instances + 1, cores = cores + excluded.cores,
+        ram_mib = ram_mib + excluded.ram_mib, disk_mib = disk_mib + excluded.disk_mib;
+END;
+
+CREATE TRIGGER server_usage_left
+AFTER UPDATE OF deleted_at, host, vcpus, ram_mib, disk_gib, ephemeral_gib, swap_mib ON server
+WHEN OLD.deleted_at IS NULL BEGIN
+    UPDATE server_usage SET instances = instances - 1, cores = cores - OLD.vcpus, ram_mib = ram_mib - OLD.ram_mib,
+        disk_mib = disk_mib - (OLD.disk_gib + OLD.ephemeral_gib) * 1024 - OLD.swap_mib
+    WHERE (scope = 'project' AND id = OLD.project_id) OR (scope = 'host' AND id = OLD.host);
+    INSERT INTO server_usage
+    SELECT scope, id, 1, NEW.vcpus, NEW.ram_mib, (NEW.disk_gib + NEW.ephemeral_gib) * 1024 + NEW.swap_mib
+    FROM (SELECT 'project' AS scope, NEW.project_id AS id UNION ALL SELECT 'host', NEW.host)
+    WHERE id IS NOT NULL AND NEW.deleted_at IS NULL
+    ON CONFLICT DO UPDATE SET instances = instances + 1, cores = cores + excluded.cores,
+        ram_mib = ram_mib + excluded.ram_mib, disk_mib = disk_mib + excluded.disk_mib;
+END;
+
 CREATE TABLE server_fault (
     server_id  TEXT PRIMARY KEY REFERENCES server (id),
     code       INTEGER NOT NULL,

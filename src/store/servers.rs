@@ -1,0 +1,415 @@
+//! Servers as rows: one row to one [`Server`], and the few changes that services and workflows make.
+//!
+//! Lists are in [`super::server_list`], actions, events and faults in [`super::server_actions`].
+
+use super::rows::to_json;
+use super::{Connection, StoreError};
+use crate::core::clock::from_micros;
+use crate::core::ids::ServerId;
+use crate::core::server::state::{PowerState, TaskState, VmState};
+use crate::core::server::{DiskConfig, Lock, LockHolder, Server, ServerFlavor, ServerKey};
+use jiff::Timestamp;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{OptionalExtension, Row, params};
+use serde::de::DeserializeOwned;
+
+/// In the order in which [`from_row`] takes them.
+pub(super) const COLUMNS: &str = "server.number, server.id, server.project_id, server.user_id, server.name, server.description, \
+     server.hostname, server.vm_state, server.task_state, server.power_state, server.progress, server.host, server.image_id, \
+     server.image_properties, server.kernel_id, server.ramdisk_id, server.flavor_id, server.flavor_name, server.vcpus, \
+     server.ram_mib, server.disk_gib, server.ephemeral_gib, server.swap_mib, server.rxtx_factor, server.extra_specs, \
+     server.key_name, server.key_type, server.key_public, server.pinned_zone, server.metadata, server.tags, \
+     server.config_drive, server.user_data, server.personality, server.security_groups, server.access_ip_v4, \
+     server.access_ip_v6, server.disk_config, server.reservation_id, server.launch_index, server.root_device_name, \
+     server.locked_by, server.locked_reason, server.scheduler_hints, server.trusted_certificates, server.guest_password, \
+     server.created_at, server.updated_at, server.launched_at, server.terminated_at, server.deleted_at";
+
+macro_rules! state_columns {
+    ($($name:ident),*) => {$(
+        impl ToSql for $name {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(ToSqlOutput::from(self.as_str()))
+            }
+        }
+
+        impl FromSql for $name {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                value.as_str()?.parse().map_err(|e| FromSqlError::Other(Box::new(e)))
+            }
+        }
+    )*};
+}
+
+state_columns!(VmState, TaskState);
+
+impl ToSql for PowerState {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.number()))
+    }
+}
+
+impl FromSql for PowerState {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let number = u8::column_result(value)?;
+        Self::try_from(number).map_err(|e| FromSqlError::Other(Box::new(e)))
+    }
+}
+
+impl FromSql for DiskConfig {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_str()? {
+            "AUTO" => Ok(Self::Auto),
+            _ => Ok(Self::Manual),
+        }
+    }
+}
+
+impl FromSql for LockHolder {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_str()? {
+            "owner" => Ok(Self::Owner),
+            _ => Ok(Self::Admin),
+        }
+    }
+}
+
+/// Takes the columns of a row one after another: looking each up by its name is what long lists would pay for.
+struct Cells<'r, 's> {
+    row: &'r Row<'s>,
+    next: usize,
+}
+
+impl Cells<'_, '_> {
+    fn get<T: FromSql>(&mut self) -> rusqlite::Result<T> {
+        self.next += 1;
+        self.row.get(self.next - 1)
+    }
+
+    fn json<T: DeserializeOwned>(&mut self) -> rusqlite::Result<T> {
+        self.next += 1;
+        let text = self.row.get_ref(self.next - 1)?.as_str()?;
+        serde_json::from_str(text).map_err(|e| FromSqlError::Other(Box::new(e)).into())
+    }
+
+    fn maybe_json<T: DeserializeOwned>(&mut self) -> rusqlite::Result<Option<T>> {
+        self.next += 1;
+        let text = self.row.get_ref(self.next - 1)?.as_str_or_null()?;
+        text.map(|text| serde_json::from_str(text).map_err(|e| FromSqlError::Other(Box::new(e)).into()))
+            .transpose()
+    }
+
+    fn time(&mut self) -> rusqlite::Result<Timestamp> {
+        Ok(from_micros(self.get()?))
+    }
+
+    fn maybe_time(&mut self) -> rusqlite::Result<Option<Timestamp>> {
+        Ok(self.get::<Option<i64>>()?.map(from_micros))
+    }
+
+    fn address<T: std::str::FromStr>(&mut self) -> rusqlite::Result<Option<T>> {
+        Ok(self.get::<Option<String>>()?.and_then(|text| text.parse().ok()))
+    }
+
+    fn key(&mut self) -> rusqlite::Result<Option<ServerKey>> {
+        let (name, kind, public): (Option<String>, Option<String>, Option<String>) =
+            (self.get()?, self.get()?, self.get()?);
+        Ok(name.map(|name| ServerKey {
+            name,
+            kind: kind.unwrap_or_else(|| "ssh".into()),
+            public: public.unwrap_or_default(),
+        }))
+    }
+
+    fn lock(&mut self) -> rusqlite::Result<Option<Lock>> {
+        let (by, reason): (Option<LockHolder>, Option<String>) = (self.get()?, self.get()?);
+        Ok(by.map(|by| Lock { by, reason }))
+    }
+}
+
+/// A row that begins with [`COLUMNS`].
+pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Server> {
+    let mut cells = Cells { row, next: 0 };
+    let cells = &mut cells;
+    Ok(Server {
+        number: cells.get()?,
+        id: cells.get()?,
+        project_id: cells.get()?,
+        user_id: cells.get()?,
+        name: cells.get()?,
+        description: cells.get()?,
+        hostname: cells.get()?,
+        vm_state: cells.get()?,
+        task_state: cells.get()?,
+        power_state: cells.get()?,
+        progress: cells.get()?,
+        host: cells.get()?,
+        image_id: cells.get()?,
+        image_properties: cells.json()?,
+        kernel_id: cells.get()?,
+        ramdisk_id: cells.get()?,
+        flavor: ServerFlavor {
+            id: cells.get()?,
+            name: cells.get()?,
+            vcpus: cells.get()?,
+            ram_mib: cells.get()?,
+            disk_gib: cells.get()?,
+            ephemeral_gib: cells.get()?,
+            swap_mib: cells.get()?,
+            rxtx_factor: cells.get()?,
+            extra_specs: cells.json()?,
+        },
+        key: cells.key()?,
+        pinned_zone: cells.get()?,
+        metadata: cells.json()?,
+        tags: cells.json()?,
+        config_drive: cells.get()?,
+        user_data: cells.get()?,
+        personality: cells.json()?,
+        security_groups: cells.json()?,
+        access_ip_v4: cells.address()?,
+        access_ip_v6: cells.address()?,
+        disk_config: cells.get()?,
+        reservation_id: cells.get()?,
+        launch_index: cells.get()?,
+        root_device_name: cells.get()?,
+        lock: cells.lock()?,
+        scheduler_hints: cells.get()?,
+        trusted_certificates: cells.maybe_json()?,
+        guest_password: cells.get()?,
+        created_at: cells.time()?,
+        updated_at: cells.time()?,
+        launched_at: cells.maybe_time()?,
+        terminated_at: cells.maybe_time()?,
+        deleted_at: cells.maybe_time()?,
+    })
+}
+
+/// Adds a server and gives it its number; the one in `server` does not count.
+pub fn insert(c: &Connection, server: &Server) -> Result<i64, StoreError> {
+    let flavor = &server.flavor;
+    let certificates = server.trusted_certificates.as_ref().map(to_json).transpose()?;
+    c.prepare_cached(
+        "INSERT INTO server (id, project_id, user_id, name, description, hostname, vm_state, task_state, power_state, \
+             progress, host, image_id, image_properties, kernel_id, ramdisk_id, flavor_id, flavor_name, vcpus, ram_mib, \
+             disk_gib, ephemeral_gib, swap_mib, rxtx_factor, extra_specs, key_name, key_type, key_public, pinned_zone, \
+             metadata, tags, config_drive, user_data, personality, security_groups, access_ip_v4, access_ip_v6, \
+             disk_config, reservation_id, launch_index, root_device_name, scheduler_hints, trusted_certificates, \
+             created_at, updated_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, \
+             ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42, ?43, ?44)",
+    )?
+    .execute(params![
+        server.id,
+        server.project_id,
+        server.user_id,
+        server.name,
+        server.description,
+        server.hostname,
+        server.vm_state,
+        server.task_state,
+        server.power_state,
+        server.progress,
+        server.host,
+        server.image_id,
+        to_json(&server.image_properties)?,
+        server.kernel_id,
+        server.ramdisk_id,
+        flavor.id,
+        flavor.name,
+        flavor.vcpus,
+        flavor.ram_mib,
+        flavor.disk_gib,
+        flavor.ephemeral_gib,
+        flavor.swap_mib,
+        flavor.rxtx_factor,
+        to_json(&flavor.extra_specs)?,
+        server.key.as_ref().map(|key| &key.name),
+        server.key.as_ref().map(|key| &key.kind),
+        server.key.as_ref().map(|key| &key.public),
+        server.pinned_zone,
+        to_json(&server.metadata)?,
+        to_json(&server.tags)?,
+        server.config_drive,
+        server.user_data,
+        to_json(&server.personality)?,
+        to_json(&server.security_groups)?,
+        server.access_ip_v4.map(|address| address.to_string()),
+        server.access_ip_v6.map(|address| address.to_string()),
+        server.disk_config.as_str(),
+        server.reservation_id,
+        server.launch_index,
+        server.root_device_name,
+        server.scheduler_hints,
+        certificates,
+        server.created_at.as_microsecond(),
+        server.updated_at.as_microsecond(),
+    ])?;
+    Ok(c.last_insert_rowid())
+}
+
+/// The server, if it was not deleted.
+pub fn get(c: &Connection, id: ServerId) -> Result<Option<Server>, StoreError> {
+    Ok(get_any(c, id)?.filter(|server| server.deleted_at.is_none()))
+}
+
+/// The server, deleted or not.
+pub fn get_any(c: &Connection, id: ServerId) -> Result<Option<Server>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM server WHERE id = ?1");
+    Ok(c.prepare_cached(&sql)?.query_row([id], from_row).optional()?)
+}
+
+/// Writes the plain fields that callers may change: name, description, host name, addresses, disk configuration, zone,
+/// metadata, tags, lock, guest password.
+pub fn update(c: &Connection, server: &Server, now: Timestamp) -> Result<(), StoreError> {
+    c.prepare_cached(
+        "UPDATE server SET name = ?2, description = ?3, hostname = ?4, access_ip_v4 = ?5, access_ip_v6 = ?6, \
+             disk_config = ?7, pinned_zone = ?8, metadata = ?9, tags = ?10, locked_by = ?11, locked_reason = ?12, \
+             guest_password = ?13, updated_at = ?14 \
+         WHERE id = ?1",
+    )?
+    .execute(params![
+        server.id,
+        server.name,
+        server.description,
+        server.hostname,
+        server.access_ip_v4.map(|address| address.to_string()),
+        server.access_ip_v6.map(|address| address.to_string()),
+        server.disk_config.as_str(),
+        server.pinned_zone,
+        to_json(&server.metadata)?,
+        to_json(&server.tags)?,
+        server.lock.as_ref().map(|lock| lock.by.as_str()),
+        server.lock.as_ref().and_then(|lock| lock.reason.as_deref()),
+        server.guest_password,
+        now.as_microsecond(),
+    ])?;
+    Ok(())
+}
+
+/// Sets the task state with which an accepted action begins.
+pub fn begin(c: &Connection, id: ServerId, task: TaskState, now: Timestamp) -> Result<(), StoreError> {
+    c.prepare_cached("UPDATE server SET task_state = ?2, updated_at = ?3 WHERE id = ?1")?
+        .execute(params![id, task, now.as_microsecond()])?;
+    Ok(())
+}
+
+/// Sets the task state of a task that has come further. One whose place a later task has taken changes nothing.
+pub fn advance(
+    c: &Connection,
+    id: ServerId,
+    task_id: i64,
+    task: TaskState,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if has_successor(c, id, task_id)? {
+        return Ok(());
+    }
+    begin(c, id, task, now)
+}
+
+/// Whether a later task of the server is open. The task state is that one's, then.
+fn has_successor(c: &Connection, id: ServerId, task_id: i64) -> Result<bool, StoreError> {
+    Ok(c.prepare_cached(
+        "SELECT 1 FROM task WHERE subject = ?1 AND id > ?2 AND status IN ('pending', 'running', 'unwinding') LIMIT 1",
+    )?
+    .query_row(params![id.to_string(), task_id], |_| Ok(()))
+    .optional()?
+    .is_some())
+}
+
+/// How a task leaves its server. `None` leaves a value as it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Outcome {
+    pub vm_state: Option<VmState>,
+    pub power_state: Option<PowerState>,
+    /// Whether the guest was launched by the task.
+    pub launched: bool,
+    /// Whether nothing of the server is on the host any more.
+    pub unplaced: bool,
+}
+
+/// Ends a task's hold on its server: writes the outcome and clears the task state, unless that belongs to a later task.
+pub fn finish(
+    c: &Connection,
+    id: ServerId,
+    task_id: i64,
+    outcome: Outcome,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let at = now.as_microsecond();
+    let clear = !has_successor(c, id, task_id)?;
+    c.prepare_cached(
+        "UPDATE server SET vm_state = ifnull(?2, vm_state), power_state = ifnull(?3, power_state), \
+             launched_at = iif(?4, ?7, launched_at), host = iif(?5, NULL, host), \
+             task_state = iif(?6, NULL, task_state), progress = 0, updated_at = ?7 \
+         WHERE id = ?1 AND deleted_at IS NULL",
+    )?
+    .execute(params![
+        id,
+        outcome.vm_state,
+        outcome.power_state,
+        outcome.launched,
+        outcome.unplaced,
+        clear,
+        at
+    ])?;
+    Ok(())
+}
+
+/// Marks a server whose every trace is gone from the host as deleted.
+pub fn mark_deleted(c: &Connection, id: ServerId, now: Timestamp) -> Result<(), StoreError> {
+    c.prepare_cached(
+        "UPDATE server SET vm_state = 'deleted', task_state = NULL, power_state = 0, locked_by = NULL, \
+             locked_reason = NULL, deleted_at = ?2, terminated_at = ?2, updated_at = ?2 \
+         WHERE id = ?1 AND deleted_at IS NULL",
+    )?
+    .execute(params![id, now.as_microsecond()])?;
+    Ok(())
+}
+
+/// Writes what the guest was seen doing; a row that says so already is not touched.
+pub fn set_power_state(
+    c: &Connection,
+    id: ServerId,
+    power: PowerState,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let changed = c
+        .prepare_cached(
+            "UPDATE server SET power_state = ?2, updated_at = ?3 WHERE id = ?1 AND power_state <> ?2 \
+             AND deleted_at IS NULL",
+        )?
+        .execute(params![id, power, now.as_microsecond()])?;
+    Ok(changed == 1)
+}
+
+/// Forces the states, as an admin may.
+pub fn reset(
+    c: &Connection,
+    id: ServerId,
+    vm: VmState,
+    keep_task: bool,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    c.prepare_cached(
+        "UPDATE server SET vm_state = ?2, task_state = iif(?3, task_state, NULL), updated_at = ?4 WHERE id = ?1",
+    )?
+    .execute(params![id, vm, keep_task, now.as_microsecond()])?;
+    Ok(())
+}
+
+/// What the reconciler compares with the host: every server that is not deleted and stands on a node.
+pub fn placed(c: &Connection) -> Result<Vec<Server>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM server WHERE deleted_at IS NULL AND host IS NOT NULL");
+    Ok(c.prepare_cached(&sql)?.query_map([], from_row)?.collect::<Result<_, _>>()?)
+}
+
+/// Of these ids, those that belong to no server which may still have something on the host.
+pub fn without_row(c: &Connection, ids: &[ServerId]) -> Result<Vec<ServerId>, StoreError> {
+    Ok(c.prepare_cached(
+        "SELECT value FROM json_each(?1) WHERE NOT EXISTS \
+             (SELECT 1 FROM server WHERE server.id = value AND deleted_at IS NULL)",
+    )?
+    .query_map([to_json(&ids)?], |row| row.get(0))?
+    .collect::<Result<_, _>>()?)
+}
