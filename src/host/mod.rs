@@ -8,3 +8,4 @@ pub mod disk;
 pub mod faults;
 pub mod hypervisor;
 pub mod net;
+pub mod storage;

@@ -68,6 +68,11 @@ impl ImageStore {
         base.ok_or_else(|| DiskError::NotFound(format!("the converted image {id}")))
     }
 
+    /// The absolute path of the image's base, whether it exists or not.
+    pub fn base_path(&self, id: ImageId) -> PathBuf {
+        self.tree.path(&base_name(id))
+    }
+
     /// A base that was made by conversion, if there is one.
     async fn converted(&self, id: ImageId) -> Result<Option<Base>, DiskError> {
         let (tree, max_virtual) = (Arc::clone(&self.tree), self.max_virtual);

@@ -41,6 +41,13 @@ pub(super) async fn create_overlay(
     Ok(())
 }
 
+/// Writes the header of an empty qcow2 disk of `bytes` virtual bytes that stands on nothing.
+pub(super) async fn create_empty(path: &Path, bytes: u64) -> Result<(), DiskError> {
+    let command = qemu_img().timeout(SHORT).args(["create", "-q", "-f", "qcow2"]);
+    command.arg(path).arg(bytes.to_string()).run().await?;
+    Ok(())
+}
+
 /// Copies what a disk shows to a guest into a new qcow2 image that stands on nothing.
 ///
 /// `from` is QEMU's name of the input's format.

@@ -109,6 +109,18 @@ impl ServerDisks {
         self.ensure_overlay(server, DiskRole::Root, image, size_gib).await
     }
 
+    /// Ensures an empty root disk of `size_gib` GiB: what an installer on a CD finds.
+    pub async fn ensure_empty_root_disk(&self, server: ServerId, size_gib: u64) -> Result<Disk, DiskError> {
+        let bytes = size_gib.saturating_mul(GIB);
+        match self.overlay(server, DiskRole::Root).await? {
+            None => self.make_disk(server, DiskRole::Root, None, bytes).await,
+            Some((disk, None)) if disk.virtual_size == bytes => Ok(disk),
+            Some((disk, _)) => {
+                Err(DiskError::unexpected(disk.path, "a disk with a base or another size is there"))
+            }
+        }
+    }
+
     /// Ensures a disk, as large as the image, that the server can be rescued with.
     pub async fn ensure_rescue_disk(&self, server: ServerId, image: &VettedImage) -> Result<Disk, DiskError> {
         self.ensure_overlay(server, DiskRole::Rescue, image, 0).await
@@ -175,6 +187,16 @@ impl ServerDisks {
         format: DiskFormat,
         bytes: u64,
     ) -> Result<Disk, DiskError> {
+        self.make_disk(server, role, Some((base, format)), bytes).await
+    }
+
+    async fn make_disk(
+        &self,
+        server: ServerId,
+        role: DiskRole,
+        base: Option<(&Path, DiskFormat)>,
+        bytes: u64,
+    ) -> Result<Disk, DiskError> {
         let name = disk_name(server, role);
         let new = with_suffix(&name, ".new");
         let tree = Arc::clone(&self.tree);
@@ -186,7 +208,12 @@ impl ServerDisks {
             tree.create_file(&made).map(drop)
         })
         .await?;
-        qemu_img::create_overlay(&self.tree.path(&new), base, format, bytes).await?;
+        match base {
+            Some((base, format)) => {
+                qemu_img::create_overlay(&self.tree.path(&new), base, format, bytes).await?;
+            }
+            None => qemu_img::create_empty(&self.tree.path(&new), bytes).await?,
+        }
         let tree = Arc::clone(&self.tree);
         blocking(move || {
             publish(&tree, &new, &name)?;

@@ -1,0 +1,127 @@
+//! Disks in memory, with a scripted failure. For tests; nothing in the configuration leads here.
+
+use super::{BootSource, DiskFile, DiskPlan, ServerFiles, Storage};
+use crate::core::ids::ServerId;
+use crate::host::disk::DiskError;
+use crate::host::hypervisor::spec::DiskFormat;
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+#[derive(Default)]
+struct Inner {
+    servers: BTreeMap<ServerId, DiskPlan>,
+    consoles: BTreeMap<ServerId, Vec<u8>>,
+    fail_next: u32,
+}
+
+/// The in-memory storage.
+#[derive(Default)]
+pub struct FakeStorage {
+    inner: Mutex<Inner>,
+}
+
+impl FakeStorage {
+    /// Everything that exists.
+    pub fn inventory(&self) -> BTreeMap<ServerId, DiskPlan> {
+        self.lock().servers.clone()
+    }
+
+    /// Lets the next `count` changes fail as on a full disk.
+    pub fn fail_next(&self, count: u32) {
+        self.lock().fail_next = count;
+    }
+
+    /// Puts files of a server on the disk that nobody asked for.
+    pub fn plant(&self, plan: DiskPlan) {
+        self.lock().servers.insert(plan.server, plan);
+    }
+
+    /// What the guest wrote on its console.
+    pub fn write_console(&self, server: ServerId, text: &[u8]) {
+        self.lock().consoles.insert(server, text.to_vec());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self) -> Result<MutexGuard<'_, Inner>, DiskError> {
+        let mut inner = self.lock();
+        if inner.fail_next > 0 {
+            inner.fail_next -= 1;
+            return Err(DiskError::Full { free_mib: 0, reserve_mib: 1 });
+        }
+        Ok(inner)
+    }
+}
+
+fn path(server: ServerId, name: &str) -> PathBuf {
+    Path::new("/fake/servers").join(server.to_string()).join(name)
+}
+
+fn files(plan: &DiskPlan) -> ServerFiles {
+    let file = |name, format| DiskFile { path: path(plan.server, name), format };
+    ServerFiles {
+        root: Some(file("disk", DiskFormat::Qcow2)),
+        cd: match plan.boot {
+            BootSource::Disk { .. } => None,
+            BootSource::Cd { image } => Some(Path::new("/fake/bases").join(image.to_string())),
+        },
+        ephemeral: (plan.ephemeral_gib > 0).then(|| file("disk.eph0", DiskFormat::Raw)),
+        swap: (plan.swap_mib > 0).then(|| file("disk.swap", DiskFormat::Raw)),
+        config_drive: plan.config_drive.is_some().then(|| path(plan.server, "disk.config")),
+    }
+}
+
+#[async_trait]
+impl Storage for FakeStorage {
+    async fn ensure(&self, plan: &DiskPlan) -> Result<ServerFiles, DiskError> {
+        let mut inner = self.change()?;
+        inner.servers.entry(plan.server).or_insert_with(|| plan.clone());
+        Ok(files(plan))
+    }
+
+    async fn find(&self, plan: &DiskPlan) -> Result<ServerFiles, DiskError> {
+        let known = self.lock().servers.get(&plan.server).cloned();
+        Ok(known.map(|known| files(&known)).unwrap_or_default())
+    }
+
+    async fn remove(&self, server: ServerId) -> Result<(), DiskError> {
+        let mut inner = self.change()?;
+        inner.servers.remove(&server);
+        inner.consoles.remove(&server);
+        Ok(())
+    }
+
+    async fn servers(&self) -> Result<Vec<ServerId>, DiskError> {
+        Ok(self.lock().servers.keys().copied().collect())
+    }
+
+    fn console_log(&self, server: ServerId) -> PathBuf {
+        path(server, "console.log")
+    }
+
+    async fn console_tail(
+        &self,
+        server: ServerId,
+        lines: Option<usize>,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>, DiskError> {
+        let text = self.lock().consoles.get(&server).cloned().unwrap_or_default();
+        let text = &text[text.len().saturating_sub(max_bytes)..];
+        let kept = match lines {
+            None => text.to_vec(),
+            Some(lines) => {
+                let pieces: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+                pieces[pieces.len().saturating_sub(lines)..].join(&b'\n')
+            }
+        };
+        Ok(kept)
+    }
+
+    async fn capacity(&self) -> Result<(u64, u64), DiskError> {
+        Ok((1 << 40, 1 << 40))
+    }
+}

@@ -1,0 +1,192 @@
+//! What a server has on the disk, as workflows see it: all of it at once, ensured or gone.
+//!
+//! Two implementations: [`DiskStorage`] over real files and `qemu-img`, and `fake` in memory, for crash and property
+//! tests; nothing in the configuration leads to the latter. Decides nothing about what a server should have.
+
+pub mod fake;
+
+use super::disk::{Disk, DiskError, DiskRole, ImageFormat, ImageStore, ServerDisks, VettedImage};
+use super::hypervisor::spec::DiskFormat;
+use crate::core::ids::{ImageId, ServerId};
+use async_trait::async_trait;
+use std::path::PathBuf;
+
+/// The disks that a server should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskPlan {
+    pub server: ServerId,
+    pub boot: BootSource,
+    /// Size of the root disk in GiB; 0 leaves it to the image.
+    pub root_gib: u64,
+    /// 0 for none.
+    pub ephemeral_gib: u64,
+    /// 0 for none.
+    pub swap_mib: u64,
+    /// The bytes of the config drive, for a server that has one.
+    pub config_drive: Option<Vec<u8>>,
+}
+
+/// What a server boots from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BootSource {
+    /// The root disk is an overlay over the image.
+    Disk { image: ImageId, format: ImageFormat },
+    /// The image is a CD in a drive, the root disk is blank.
+    Cd { image: ImageId },
+}
+
+/// A file that a domain uses as a disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskFile {
+    /// Absolute.
+    pub path: PathBuf,
+    pub format: DiskFormat,
+}
+
+/// What a server has on the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServerFiles {
+    pub root: Option<DiskFile>,
+    /// The CD that the server boots from.
+    pub cd: Option<PathBuf>,
+    pub ephemeral: Option<DiskFile>,
+    pub swap: Option<DiskFile>,
+    pub config_drive: Option<PathBuf>,
+}
+
+/// Makes the files of servers what they should be.
+#[async_trait]
+pub trait Storage: Send + Sync {
+    /// Ensures everything in the plan; what is there already stays as it is.
+    async fn ensure(&self, plan: &DiskPlan) -> Result<ServerFiles, DiskError>;
+
+    /// What is there of the plan, without making anything.
+    async fn find(&self, plan: &DiskPlan) -> Result<ServerFiles, DiskError>;
+
+    /// Ensures that nothing of the server is on the disk.
+    async fn remove(&self, server: ServerId) -> Result<(), DiskError>;
+
+    /// The servers that have something on the disk.
+    async fn servers(&self) -> Result<Vec<ServerId>, DiskError>;
+
+    /// The file that collects what the guest writes on its first serial port.
+    fn console_log(&self, server: ServerId) -> PathBuf;
+
+    /// The last `max_bytes` bytes of the console log, and of these the last `lines` lines if a number is given.
+    async fn console_tail(
+        &self,
+        server: ServerId,
+        lines: Option<usize>,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>, DiskError>;
+
+    /// Size of the file system that disks are on, and what is free of it, in bytes.
+    async fn capacity(&self) -> Result<(u64, u64), DiskError>;
+}
+
+/// Real files.
+pub struct DiskStorage {
+    images: ImageStore,
+    disks: ServerDisks,
+}
+
+impl DiskStorage {
+    pub fn new(images: ImageStore, disks: ServerDisks) -> Self {
+        Self { images, disks }
+    }
+
+    async fn ensure_root(&self, plan: &DiskPlan) -> Result<(DiskFile, Option<PathBuf>), DiskError> {
+        match plan.boot {
+            BootSource::Disk { image, format } => {
+                let vetted = self.images.vet(image, format).await?;
+                let root = self.disks.ensure_root_disk(plan.server, &vetted, plan.root_gib).await?;
+                Ok((file(&root), None))
+            }
+            BootSource::Cd { image } => {
+                let vetted: VettedImage = self.images.vet(image, ImageFormat::Iso).await?;
+                let cd = self.images.ensure_base(&vetted).await?;
+                let root = self.disks.ensure_empty_root_disk(plan.server, plan.root_gib.max(1)).await?;
+                Ok((file(&root), Some(cd.path)))
+            }
+        }
+    }
+
+    async fn ensure_blank(
+        &self,
+        server: ServerId,
+        role: DiskRole,
+        size_mib: u64,
+    ) -> Result<Option<DiskFile>, DiskError> {
+        if size_mib == 0 {
+            return Ok(None);
+        }
+        Ok(Some(file(&self.disks.ensure_blank_disk(server, role, size_mib).await?)))
+    }
+
+    async fn ensure_config_drive(&self, plan: &DiskPlan) -> Result<Option<PathBuf>, DiskError> {
+        match &plan.config_drive {
+            Some(bytes) => Ok(Some(self.disks.ensure_config_drive(plan.server, bytes.clone()).await?)),
+            None => Ok(None),
+        }
+    }
+}
+
+fn file(disk: &Disk) -> DiskFile {
+    DiskFile { path: disk.path().to_owned(), format: disk.format() }
+}
+
+#[async_trait]
+impl Storage for DiskStorage {
+    async fn ensure(&self, plan: &DiskPlan) -> Result<ServerFiles, DiskError> {
+        self.disks.ensure_server(plan.server).await?;
+        // They do not depend on one another, and each waits for the disk or for a program.
+        let (root, ephemeral, swap, config_drive) = tokio::try_join!(
+            self.ensure_root(plan),
+            self.ensure_blank(plan.server, DiskRole::Ephemeral(0), plan.ephemeral_gib.saturating_mul(1024)),
+            self.ensure_blank(plan.server, DiskRole::Swap, plan.swap_mib),
+            self.ensure_config_drive(plan),
+        )?;
+        let (root, cd) = root;
+        Ok(ServerFiles { root: Some(root), cd, ephemeral, swap, config_drive })
+    }
+
+    async fn find(&self, plan: &DiskPlan) -> Result<ServerFiles, DiskError> {
+        let found = |disk: Option<Disk>| disk.as_ref().map(file);
+        let cd = match plan.boot {
+            BootSource::Disk { .. } => None,
+            BootSource::Cd { image } => Some(self.images.base_path(image)),
+        };
+        Ok(ServerFiles {
+            root: found(self.disks.disk(plan.server, DiskRole::Root).await?),
+            cd,
+            ephemeral: found(self.disks.disk(plan.server, DiskRole::Ephemeral(0)).await?),
+            swap: found(self.disks.disk(plan.server, DiskRole::Swap).await?),
+            config_drive: plan.config_drive.is_some().then(|| self.disks.config_drive(plan.server)),
+        })
+    }
+
+    async fn remove(&self, server: ServerId) -> Result<(), DiskError> {
+        self.disks.remove_server(server).await
+    }
+
+    async fn servers(&self) -> Result<Vec<ServerId>, DiskError> {
+        self.disks.list_servers().await
+    }
+
+    fn console_log(&self, server: ServerId) -> PathBuf {
+        self.disks.console_log(server)
+    }
+
+    async fn console_tail(
+        &self,
+        server: ServerId,
+        lines: Option<usize>,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>, DiskError> {
+        self.disks.read_console_tail(server, lines, max_bytes).await
+    }
+
+    async fn capacity(&self) -> Result<(u64, u64), DiskError> {
+        self.disks.capacity().await
+    }
+}
