@@ -4,10 +4,11 @@ use super::State;
 use super::error::Fault;
 use super::router::Params;
 use crate::core::actor::Actor;
+use crate::core::identity::unauthenticated;
 use crate::core::ids::RequestId;
 use crate::core::{Error, Kind};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
@@ -28,6 +29,7 @@ pub struct Call {
     pub headers: HeaderMap,
     /// Scheme, host and port as the client used them, for example `http://127.0.0.1:8774`. No slash at the end.
     pub base: String,
+    pub method: Method,
     /// The path as asked, without query.
     pub path: String,
     /// The minor part of the microversion; 1 where an API has none.
@@ -50,6 +52,7 @@ impl Call {
             params: Params::default(),
             query: Query::parse(request.query_string()),
             headers: request.headers().clone(),
+            method: request.method().clone(),
             path: request.path().to_owned(),
             minor: 1,
             legacy: false,
@@ -60,9 +63,7 @@ impl Call {
 
     /// The caller of a route that needs a token.
     pub fn actor(&self) -> Result<&Actor, Error> {
-        self.actor.as_ref().ok_or_else(|| {
-            Error::new(Kind::Unauthenticated, "The request you have made requires authentication.")
-        })
+        self.actor.as_ref().ok_or_else(unauthenticated)
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {

@@ -11,10 +11,15 @@
 //! | `/network` | network v2.0 |
 
 pub mod call;
+pub mod context;
 pub mod error;
+pub mod fault;
 pub mod page;
+pub mod pipeline;
 pub mod router;
 pub mod server;
+#[cfg(test)]
+pub mod testing;
 
 use crate::core::service::Services;
 use std::sync::Arc;

@@ -89,6 +89,8 @@ text_id! {
     /// `default` for the first domain, 32 hex digits for others.
     DomainId;
     RoleId;
+    GroupId;
+    ApplicationCredentialId;
     /// `req-` and a UUID: names one API request in logs, answers and instance actions.
     RequestId;
 }

@@ -6,9 +6,11 @@
 pub mod actor;
 pub mod clock;
 pub mod error;
+pub mod identity;
 pub mod ids;
 pub mod image;
 pub mod policy;
+pub mod secret;
 pub mod server;
 pub mod service;
 

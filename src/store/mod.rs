@@ -5,6 +5,7 @@
 //! the disk), each in a savepoint of its own, and nobody hears "done" before the commit. The state folder is locked
 //! for one process.
 
+pub mod identity;
 pub mod image_list;
 pub mod image_members;
 pub mod images;
@@ -14,6 +15,7 @@ pub mod server_actions;
 pub mod server_list;
 pub mod server_usage;
 pub mod servers;
+pub mod setting;
 pub mod tasks;
 
 pub use rusqlite::Connection;

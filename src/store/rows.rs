@@ -44,7 +44,7 @@ macro_rules! text_columns {
 }
 
 uuid_columns!(ServerId, ImageId, NetworkId, SubnetId, PortId, SecurityGroupId, SecurityGroupRuleId);
-text_columns!(ProjectId, UserId, DomainId, RoleId, RequestId);
+text_columns!(ProjectId, UserId, DomainId, RoleId, GroupId, ApplicationCredentialId, RequestId);
 
 /// A time column.
 pub fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {

@@ -1,5 +1,7 @@
 //! Use cases, one file per resource: authorise, load, let the rules decide, record and enqueue in one transaction.
 
+pub mod identity;
+
 use super::clock::Clock;
 use crate::store::Store;
 use crate::task::Tasks;
@@ -17,4 +19,11 @@ pub struct Deps {
 #[derive(Clone)]
 pub struct Services {
     pub deps: Deps,
+    pub identity: identity::IdentityService,
+}
+
+impl Services {
+    pub fn new(deps: Deps, identity: identity::Settings) -> Self {
+        Self { identity: identity::IdentityService::new(deps.clone(), identity), deps }
+    }
 }

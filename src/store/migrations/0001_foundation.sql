@@ -39,11 +39,28 @@ CREATE TABLE user (
     UNIQUE (domain_id, name)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE user_group (
+    id          TEXT PRIMARY KEY,
+    domain_id   TEXT NOT NULL REFERENCES domain (id),
+    name        TEXT NOT NULL,
+    description TEXT NOT NULL DEFAULT '',
+    extra       TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(extra)),
+    UNIQUE (domain_id, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE group_member (
+    group_id TEXT NOT NULL REFERENCES user_group (id) ON DELETE CASCADE,
+    user_id  TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    PRIMARY KEY (group_id, user_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX group_member_user ON group_member (user_id);
+
 CREATE TABLE role (
     id          TEXT PRIMARY KEY,
     name        TEXT NOT NULL,
     domain_id   TEXT REFERENCES domain (id),
-    description TEXT
+    description TEXT,
+    extra       TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(extra))
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX role_name ON role (ifnull(domain_id, ''), name);
 
@@ -53,28 +70,32 @@ CREATE TABLE role_implication (
     PRIMARY KEY (prior_id, implied_id)
 ) STRICT, WITHOUT ROWID;
 
--- target_kind says what target_id is; for 'system' it is 'all'.
+-- actor_kind and target_kind say what actor_id and target_id are; the target of 'system' is 'all'. An inherited
+-- assignment holds in the projects below its target, not in the target.
 CREATE TABLE role_assignment (
-    user_id     TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    actor_kind  TEXT NOT NULL CHECK (actor_kind IN ('user', 'group')),
+    actor_id    TEXT NOT NULL,
     target_kind TEXT NOT NULL CHECK (target_kind IN ('project', 'domain', 'system')),
     target_id   TEXT NOT NULL,
     role_id     TEXT NOT NULL REFERENCES role (id) ON DELETE CASCADE,
-    PRIMARY KEY (user_id, target_kind, target_id, role_id)
+    inherited   INTEGER NOT NULL DEFAULT 0 CHECK (inherited IN (0, 1)),
+    PRIMARY KEY (actor_kind, actor_id, target_kind, target_id, role_id, inherited)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX role_assignment_target ON role_assignment (target_kind, target_id);
 
 CREATE TABLE region (
     id               TEXT PRIMARY KEY,
     description      TEXT NOT NULL DEFAULT '',
-    parent_region_id TEXT
+    parent_region_id TEXT REFERENCES region (id),
+    extra            TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(extra))
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE service (
     id          TEXT PRIMARY KEY,
     type        TEXT NOT NULL,
-    name        TEXT,
-    description TEXT,
-    enabled     INTEGER NOT NULL DEFAULT 1 CHECK (enabled IN (0, 1))
+    enabled     INTEGER NOT NULL DEFAULT 1 CHECK (enabled IN (0, 1)),
+    -- Name and description too: the API shows just those that were given.
+    extra       TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(extra))
 ) STRICT, WITHOUT ROWID;
 
 -- url may begin with $(public_base)s, the address under which the client reached us, and hold $(project_id)s.
@@ -84,8 +105,54 @@ CREATE TABLE endpoint (
     interface  TEXT NOT NULL CHECK (interface IN ('public', 'internal', 'admin')),
     region_id  TEXT REFERENCES region (id),
     url        TEXT NOT NULL,
-    enabled    INTEGER NOT NULL DEFAULT 1 CHECK (enabled IN (0, 1))
+    enabled    INTEGER NOT NULL DEFAULT 1 CHECK (enabled IN (0, 1)),
+    extra      TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(extra))
 ) STRICT, WITHOUT ROWID;
+
+-- secret_hash is Argon2id, as for passwords.
+CREATE TABLE application_credential (
+    id           TEXT PRIMARY KEY,
+    user_id      TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    project_id   TEXT NOT NULL REFERENCES project (id) ON DELETE CASCADE,
+    name         TEXT NOT NULL,
+    description  TEXT,
+    secret_hash  TEXT NOT NULL,
+    unrestricted INTEGER NOT NULL DEFAULT 0 CHECK (unrestricted IN (0, 1)),
+    expires_at   INTEGER,
+    UNIQUE (user_id, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE application_credential_role (
+    application_credential_id TEXT NOT NULL REFERENCES application_credential (id) ON DELETE CASCADE,
+    role_id                   TEXT NOT NULL REFERENCES role (id) ON DELETE CASCADE,
+    PRIMARY KEY (application_credential_id, role_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE access_rule (
+    id      TEXT PRIMARY KEY,
+    user_id TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    service TEXT NOT NULL,
+    method  TEXT NOT NULL,
+    path    TEXT NOT NULL,
+    UNIQUE (user_id, service, method, path)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE application_credential_access_rule (
+    application_credential_id TEXT NOT NULL REFERENCES application_credential (id) ON DELETE CASCADE,
+    access_rule_id            TEXT NOT NULL REFERENCES access_rule (id),
+    PRIMARY KEY (application_credential_id, access_rule_id)
+) STRICT, WITHOUT ROWID;
+
+-- Blobs that users keep here: EC2 keys, certificates, TOTP seeds.
+CREATE TABLE credential (
+    id         TEXT PRIMARY KEY,
+    user_id    TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    project_id TEXT,
+    type       TEXT NOT NULL,
+    blob       TEXT NOT NULL,
+    extra      TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(extra))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX credential_user ON credential (user_id);
 
 -- Only the SHA-256 of a token is kept.
 CREATE TABLE token (
@@ -93,6 +160,7 @@ CREATE TABLE token (
     user_id     TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
     scope_kind  TEXT NOT NULL CHECK (scope_kind IN ('unscoped', 'project', 'domain', 'system')),
     scope_id    TEXT,
+    application_credential_id TEXT REFERENCES application_credential (id) ON DELETE CASCADE,
     methods     TEXT NOT NULL CHECK (json_valid(methods)),
     audit_ids   TEXT NOT NULL CHECK (json_valid(audit_ids)),
     issued_at   INTEGER NOT NULL,
@@ -100,6 +168,7 @@ CREATE TABLE token (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX token_expiry ON token (expires_at);
 CREATE INDEX token_user ON token (user_id);
+CREATE INDEX token_scope ON token (scope_id);
 
 -- Images -----------------------------------------------------------------------------------------------------------
 
