@@ -9,8 +9,12 @@ pub mod error;
 pub mod identity;
 pub mod ids;
 pub mod image;
+pub mod listing;
+pub mod network;
 pub mod policy;
+pub mod port;
 pub mod secret;
+pub mod security_group;
 pub mod server;
 pub mod service;
 

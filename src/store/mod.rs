@@ -9,10 +9,15 @@ pub mod identity;
 pub mod image_list;
 pub mod image_members;
 pub mod images;
+mod listing;
 mod migrate;
+pub mod networks;
+pub mod ports;
 pub mod rows;
+pub mod security_groups;
 pub mod server_actions;
 pub mod server_list;
+pub mod server_ports;
 pub mod server_usage;
 pub mod servers;
 pub mod setting;
@@ -266,6 +271,16 @@ fn lock(state_dir: &Path) -> Result<File, StoreError> {
     file.set_len(0).map_err(file_error)?;
     writeln!(file, "{}", std::process::id()).map_err(file_error)?;
     Ok(file)
+}
+
+/// A database in memory with the newest schema, for the tests of one aggregate.
+#[cfg(test)]
+pub fn in_memory() -> Connection {
+    let mut connection = Connection::open_in_memory().unwrap();
+    connection.pragma_update(None, "foreign_keys", true).unwrap();
+    rows::add_functions(&connection).unwrap();
+    migrate::run(&mut connection).unwrap();
+    connection
 }
 
 #[cfg(test)]

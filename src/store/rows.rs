@@ -9,6 +9,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{Connection, Row};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::str::FromStr;
 use std::sync::Arc;
 
 macro_rules! uuid_columns {
@@ -54,6 +55,22 @@ pub fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
 /// A time column that may be NULL.
 pub fn maybe_time(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Timestamp>> {
     Ok(row.get::<_, Option<i64>>(column)?.map(clock::from_micros))
+}
+
+/// A text column in the form that the type's `FromStr` reads.
+pub fn parsed<T>(row: &Row<'_>, column: &str) -> rusqlite::Result<T>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    row.get_ref(column)?.as_str()?.parse().map_err(|e| FromSqlError::Other(Box::new(e)).into())
+}
+
+/// A text column as [`parsed`] reads it, or NULL.
+pub fn maybe_parsed<T>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    if row.get_ref(column)? == ValueRef::Null { Ok(None) } else { parsed(row, column).map(Some) }
 }
 
 /// A JSON column as a typed value.

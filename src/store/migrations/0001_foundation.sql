@@ -239,7 +239,6 @@ CREATE TABLE network (
     is_default            INTEGER NOT NULL DEFAULT 0 CHECK (is_default IN (0, 1)),
     port_security_enabled INTEGER NOT NULL DEFAULT 1 CHECK (port_security_enabled IN (0, 1)),
     mtu                   INTEGER NOT NULL,
-    segmentation_id       INTEGER NOT NULL UNIQUE,
     tags                  TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(tags)),
     created_at            INTEGER NOT NULL,
     updated_at            INTEGER NOT NULL,
