@@ -403,12 +403,11 @@ mod tests {
         let pid = std::fs::read_to_string(marker).expect("marker");
         let status = PathBuf::from(format!("/proc/{}/status", pid.trim()));
         for _ in 0..500 {
-            match std::fs::read_to_string(&status) {
-                Ok(text) if !text.contains("State:\tZ") => {
-                    tokio::time::sleep(Duration::from_millis(10)).await
-                }
-                _ => return,
+            let alive = std::fs::read_to_string(&status).is_ok_and(|text| !text.contains("State:\tZ"));
+            if !alive {
+                return;
             }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("process {pid} is still there");
     }

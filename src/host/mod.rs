@@ -6,6 +6,7 @@
 pub mod command;
 pub mod disk;
 pub mod faults;
+pub mod guest;
 pub mod hypervisor;
 pub mod net;
 pub mod storage;

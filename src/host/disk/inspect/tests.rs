@@ -54,7 +54,7 @@ fn real_images_pass_as_what_they_are_and_as_nothing_else() {
         (ImageFormat::Vdi, made("vdi", "")),
     ];
     for (format, bytes) in samples {
-        let found = inspect(bytes.as_slice(), format, MAX).expect(format.name());
+        let found = inspect(bytes.as_slice(), format, MAX).expect("a good image");
         assert_eq!(found.size, bytes.len() as u64, "{format}");
         match format {
             ImageFormat::Raw | ImageFormat::Iso => assert_eq!(found.virtual_size, found.size),
