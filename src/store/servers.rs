@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 /// In the order in which [`from_row`] takes them.
 pub(super) const COLUMNS: &str = "server.number, server.id, server.project_id, server.user_id, server.name, server.description, \
-     server.hostname, server.vm_state, server.task_state, server.power_state, server.progress, server.host, server.image_id, \
+     server.hostname, server.vm_state, server.task_state, server.power_state, server.progress, server.host, server.image_id, server.image_format, \
      server.image_properties, server.kernel_id, server.ramdisk_id, server.flavor_id, server.flavor_name, server.vcpus, \
      server.ram_mib, server.disk_gib, server.ephemeral_gib, server.swap_mib, server.rxtx_factor, server.extra_specs, \
      server.key_name, server.key_type, server.key_public, server.pinned_zone, server.metadata, server.tags, \
@@ -144,6 +144,7 @@ pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Server> {
         progress: cells.get()?,
         host: cells.get()?,
         image_id: cells.get()?,
+        image_format: cells.get()?,
         image_properties: cells.json()?,
         kernel_id: cells.get()?,
         ramdisk_id: cells.get()?,
@@ -190,13 +191,13 @@ pub fn insert(c: &Connection, server: &Server) -> Result<i64, StoreError> {
     let certificates = server.trusted_certificates.as_ref().map(to_json).transpose()?;
     c.prepare_cached(
         "INSERT INTO server (id, project_id, user_id, name, description, hostname, vm_state, task_state, power_state, \
-             progress, host, image_id, image_properties, kernel_id, ramdisk_id, flavor_id, flavor_name, vcpus, ram_mib, \
+             progress, host, image_id, image_format, image_properties, kernel_id, ramdisk_id, flavor_id, flavor_name, vcpus, ram_mib, \
              disk_gib, ephemeral_gib, swap_mib, rxtx_factor, extra_specs, key_name, key_type, key_public, pinned_zone, \
              metadata, tags, config_drive, user_data, personality, security_groups, access_ip_v4, access_ip_v6, \
              disk_config, reservation_id, launch_index, root_device_name, scheduler_hints, trusted_certificates, \
              created_at, updated_at) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, \
-             ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42, ?43, ?44)",
+             ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42, ?43, ?44, ?45)",
     )?
     .execute(params![
         server.id,
@@ -211,6 +212,7 @@ pub fn insert(c: &Connection, server: &Server) -> Result<i64, StoreError> {
         server.progress,
         server.host,
         server.image_id,
+        server.image_format,
         to_json(&server.image_properties)?,
         server.kernel_id,
         server.ramdisk_id,

@@ -6,6 +6,8 @@
 pub mod action;
 pub mod create;
 pub mod decide;
+pub mod naming;
+pub mod node;
 pub mod observe;
 pub mod query;
 pub mod state;
@@ -37,6 +39,8 @@ pub struct Server {
     /// The node that the server is on; `None` before it was placed.
     pub host: Option<String>,
     pub image_id: Option<ImageId>,
+    /// The format that the image's file had, by the image API's name.
+    pub image_format: Option<String>,
     /// The image's properties as they were at boot.
     pub image_properties: BTreeMap<String, String>,
     pub kernel_id: String,
@@ -261,6 +265,7 @@ pub(crate) fn sample() -> Server {
         progress: 0,
         host: Some("node".into()),
         image_id: None,
+        image_format: None,
         image_properties: BTreeMap::new(),
         kernel_id: String::new(),
         ramdisk_id: String::new(),

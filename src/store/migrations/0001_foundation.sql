@@ -396,6 +396,8 @@ CREATE TABLE server (
     -- The node that the server is on; NULL before it was placed and after it was offloaded.
     host                 TEXT,
     image_id             TEXT,
+    -- The format that the image's file had: whether it is a disk to stand on or a CD to boot from.
+    image_format         TEXT CHECK (image_format IN ('raw', 'qcow2', 'iso', 'vmdk', 'vhd', 'vhdx', 'vdi', 'ami', 'aki', 'ari')),
     -- The image's properties as they were at boot, for the domain and for views.
     image_properties     TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(image_properties)),
     kernel_id            TEXT NOT NULL DEFAULT '',
