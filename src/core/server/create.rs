@@ -1,9 +1,10 @@
 //! What a caller asks for when creating servers: plain data, no microversions, no JSON.
 
 use super::{DiskConfig, InjectedFile};
-use crate::core::ids::{ImageId, NetworkId, PortId, ServerId};
+use crate::core::ids::{ImageId, ServerId};
+use crate::core::port::Networking;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A request for one or several alike servers. Syntax was checked; whether the things named exist was not.
 #[derive(Debug, Clone)]
@@ -15,7 +16,7 @@ pub struct CreateServer {
     pub hostname: Option<String>,
     pub image_id: Option<ImageId>,
     pub flavor_id: String,
-    pub networks: NetworkRequest,
+    pub networks: Networking,
     /// Names or ids; empty means the project's `default`.
     pub security_groups: Vec<String>,
     pub key_name: Option<String>,
@@ -42,32 +43,6 @@ pub struct CreateServer {
     pub min_count: u32,
     /// At least `min_count`.
     pub max_count: u32,
-}
-
-/// Which NICs a new server gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NetworkRequest {
-    /// The only network that the project can use, none if there is none, a refusal if there are several.
-    Default,
-    /// As `Default`, and a refusal if there is none.
-    Auto,
-    None,
-    These(Vec<RequestedNic>),
-}
-
-/// One NIC as asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestedNic {
-    pub target: NicTarget,
-    pub tag: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NicTarget {
-    /// A new port on this network.
-    Network { id: NetworkId, fixed_ip: Option<IpAddr> },
-    /// A port that exists.
-    Port(PortId),
 }
 
 /// What was made.

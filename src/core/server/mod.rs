@@ -13,12 +13,13 @@ pub mod query;
 pub mod state;
 pub mod status;
 
-use super::ids::{ImageId, NetworkId, PortId, ProjectId, ServerId, UserId};
+use super::ids::{ImageId, ProjectId, ServerId, UserId};
+use super::port::ServerNic;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use state::{PowerState, TaskState, VmState};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A server as it is stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -170,19 +171,6 @@ pub struct Fault {
     /// For admins, and for owners when the code is not 500.
     pub details: String,
     pub created_at: Timestamp,
-}
-
-/// One NIC of a server, in the server's order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerNic {
-    pub port_id: PortId,
-    pub network_id: NetworkId,
-    pub network_name: String,
-    /// Lower case, colons.
-    pub mac_address: String,
-    /// In the port's order.
-    pub fixed_ips: Vec<IpAddr>,
-    pub tag: Option<String>,
 }
 
 /// A volume that is attached to a server.
