@@ -1,0 +1,6 @@
+//! The drivers of the host against the real libvirt and QEMU.
+//!
+//! They start guests and networks, so they run only inside `tests/hermetic`, and say so when they do not.
+
+mod domains;
+mod surroundings;
