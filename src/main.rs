@@ -1,1 +1,5 @@
-fn main() {}
+//! The `dwarfnova` program: reads arguments and hands over to a subcommand.
+
+fn main() -> std::process::ExitCode {
+    dwarfnova::cli::run()
+}

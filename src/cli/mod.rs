@@ -1,0 +1,37 @@
+//! The command line: one file a subcommand.
+
+mod serve;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// An OpenStack-compatible cloud in one process, for one machine.
+#[derive(Debug, Parser)]
+#[command(name = "dwarfnova", version, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run as a service: configuration and state lie where the system keeps them.
+    Serve(serve::ServeArguments),
+    /// Set up a cloud in a folder at the first start, and run it in the foreground.
+    Up(serve::UpArguments),
+}
+
+/// Runs the subcommand that the arguments name.
+pub fn run() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Serve(arguments) => serve::serve(arguments),
+        Command::Up(arguments) => serve::up(arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dwarfnova: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
