@@ -20,6 +20,7 @@ pub mod router;
 pub mod server;
 #[cfg(test)]
 pub mod testing;
+pub mod tls;
 
 use crate::core::service::Services;
 use std::sync::Arc;

@@ -3,9 +3,15 @@
 use super::{Shared, State};
 use crate::core::clock::{Clock, from_micros};
 use crate::core::service::identity::{
-    self, ADMIN_PROJECT, ADMIN_USER, DomainSelector, ProjectSelector, Proof, UserSelector, WantedScope,
+    ADMIN_PROJECT, ADMIN_USER, DomainSelector, ProjectSelector, Proof, UserSelector, WantedScope,
 };
-use crate::core::service::{Deps, Services};
+use crate::core::service::{Deps, Services, Settings};
+use crate::host::Host;
+use crate::host::disk::{ImageStore, Tree};
+use crate::host::hypervisor::fake::FakeHypervisor;
+use crate::host::net::NetworkMode;
+use crate::host::net::fake::FakeNetwork;
+use crate::host::storage::fake::FakeStorage;
 use crate::store::Store;
 use crate::task::failpoint::Failpoints;
 use crate::task::{Engine, Tuning};
@@ -37,7 +43,7 @@ impl Cloud {
         };
         let tasks = Engine::new(store.clone(), now, Tuning::default(), Failpoints::default()).start();
         let deps = Deps { store, clock: clock.clone(), tasks };
-        let services = Services::new(deps, identity::Settings::default());
+        let services = Services::new(deps, fake_host(folder.path()), Settings::default());
         services.identity.bootstrap(ADMIN_PASSWORD.into()).await.unwrap();
         let state = Arc::new(Shared::new(services, None, false));
         let mut cloud = Self { state, clock, admin: String::new(), _folder: folder };
@@ -52,6 +58,17 @@ impl Cloud {
         let scope = WantedScope::Project(ProjectSelector::Name(project.into(), domain()));
         let issued = self.state.services.identity.log_in(vec![proof], scope).await.unwrap();
         issued.token.expose_secret().to_owned()
+    }
+}
+
+/// A machine that exists in memory, but for the bytes of images.
+pub fn fake_host(folder: &std::path::Path) -> Host {
+    let tree = Arc::new(Tree::open(&folder.join("files"), 0).unwrap());
+    Host {
+        hypervisor: Arc::new(FakeHypervisor::new()),
+        network: Arc::new(FakeNetwork::new(NetworkMode::Bridged)),
+        storage: Arc::new(FakeStorage::default()),
+        images: ImageStore::new(tree, 1 << 40),
     }
 }
 

@@ -10,3 +10,14 @@ pub mod guest;
 pub mod hypervisor;
 pub mod net;
 pub mod storage;
+
+use std::sync::Arc;
+
+/// All that the machine offers, put together by the composition root.
+#[derive(Clone)]
+pub struct Host {
+    pub hypervisor: Arc<dyn hypervisor::Hypervisor>,
+    pub network: Arc<dyn net::HostNetwork>,
+    pub storage: Arc<dyn storage::Storage>,
+    pub images: disk::ImageStore,
+}

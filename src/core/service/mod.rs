@@ -3,6 +3,7 @@
 pub mod identity;
 
 use super::clock::Clock;
+use crate::host::Host;
 use crate::store::Store;
 use crate::task::Tasks;
 
@@ -15,15 +16,23 @@ pub struct Deps {
     pub tasks: Tasks,
 }
 
+/// What can be set, by resource.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    pub identity: identity::Settings,
+}
+
 /// All use cases, by resource.
 #[derive(Clone)]
 pub struct Services {
     pub deps: Deps,
+    /// For what can only be read from the machine: console logs, diagnostics, the bytes of images.
+    pub host: Host,
     pub identity: identity::IdentityService,
 }
 
 impl Services {
-    pub fn new(deps: Deps, identity: identity::Settings) -> Self {
-        Self { identity: identity::IdentityService::new(deps.clone(), identity), deps }
+    pub fn new(deps: Deps, host: Host, settings: Settings) -> Self {
+        Self { identity: identity::IdentityService::new(deps.clone(), settings.identity), host, deps }
     }
 }

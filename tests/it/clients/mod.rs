@@ -1,3 +1,0 @@
-//! The real clients, unmodified, on real guests.
-
-mod openstack;
