@@ -35,7 +35,13 @@ pub fn write(label: &str, files: &BTreeMap<String, Vec<u8>>, at: Timestamp) -> R
     let primary_extents: Vec<usize> = primary.sizes.iter().map(|&size| next.take(size)).collect();
     let joliet_extents: Vec<usize> = joliet.sizes.iter().map(|&size| next.take(size)).collect();
     let extension = next.take(SECTOR);
-    let file_extents: Vec<usize> = tree.files.iter().map(|(_, bytes)| next.take(bytes.len())).collect();
+    // The versions of a document are often equal: equal bytes are written once.
+    let mut contents = BTreeMap::new();
+    let file_extents: Vec<usize> = tree
+        .files
+        .iter()
+        .map(|(_, bytes)| *contents.entry(bytes).or_insert_with(|| next.take(bytes.len())))
+        .collect();
     let sectors = u32::try_from(next.0).map_err(|_| IsoError::TooLarge)?;
 
     let stamp = Stamp::new(at);
@@ -57,7 +63,7 @@ pub fn write(label: &str, files: &BTreeMap<String, Vec<u8>>, at: Timestamp) -> R
         }
     }
     put(extension, &rock_ridge_reference());
-    for ((_, bytes), &extent) in tree.files.iter().zip(&file_extents) {
+    for (bytes, extent) in contents {
         put(extent, bytes);
     }
     Ok(image)
