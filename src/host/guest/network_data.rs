@@ -55,6 +55,7 @@ struct Link {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the document's keys")]
 struct Network {
     id: String,
     #[serde(rename = "type")]
