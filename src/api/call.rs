@@ -6,6 +6,7 @@ use super::router::Params;
 use crate::core::actor::Actor;
 use crate::core::identity::unauthenticated;
 use crate::core::ids::RequestId;
+use crate::core::policy::Rule;
 use crate::core::{Error, Kind};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
@@ -25,6 +26,8 @@ pub struct Call {
     pub actor: Option<Actor>,
     pub request_id: RequestId,
     pub params: Params,
+    /// What the route asks of its caller, for handlers that ask only after they checked the request.
+    pub rule: Rule,
     pub query: Query,
     pub headers: HeaderMap,
     /// Scheme, host and port as the client used them, for example `http://127.0.0.1:8774`. No slash at the end.
@@ -50,6 +53,7 @@ impl Call {
             actor: None,
             request_id,
             params: Params::default(),
+            rule: Rule::Token,
             query: Query::parse(request.query_string()),
             headers: request.headers().clone(),
             method: request.method().clone(),

@@ -11,6 +11,7 @@
 //! | `/network` | network v2.0 |
 
 pub mod call;
+pub mod compute;
 pub mod context;
 pub mod error;
 pub mod fault;
@@ -21,6 +22,7 @@ pub mod server;
 #[cfg(test)]
 pub mod testing;
 pub mod tls;
+pub mod version;
 
 use crate::core::service::Services;
 use std::sync::Arc;

@@ -6,13 +6,16 @@
 pub mod actor;
 pub mod clock;
 pub mod error;
+pub mod flavor;
 pub mod identity;
 pub mod ids;
 pub mod image;
+pub mod keypair;
 pub mod listing;
 pub mod network;
 pub mod policy;
 pub mod port;
+pub mod quota;
 pub mod secret;
 pub mod security_group;
 pub mod server;

@@ -5,14 +5,17 @@
 //! the disk), each in a savepoint of its own, and nobody hears "done" before the commit. The state folder is locked
 //! for one process.
 
+pub mod flavors;
 pub mod identity;
 pub mod image_list;
 pub mod image_members;
 pub mod images;
+pub mod keypairs;
 mod listing;
 mod migrate;
 pub mod networks;
 pub mod ports;
+pub mod quotas;
 pub mod rows;
 pub mod security_groups;
 pub mod server_actions;

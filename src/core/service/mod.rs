@@ -1,6 +1,9 @@
 //! Use cases, one file per resource: authorise, load, let the rules decide, record and enqueue in one transaction.
 
+pub mod flavors;
 pub mod identity;
+pub mod keypairs;
+pub mod quotas;
 
 use super::clock::Clock;
 use crate::host::Host;
@@ -28,11 +31,21 @@ pub struct Services {
     pub deps: Deps,
     /// For what can only be read from the machine: console logs, diagnostics, the bytes of images.
     pub host: Host,
+    pub flavors: flavors::FlavorService,
     pub identity: identity::IdentityService,
+    pub keypairs: keypairs::KeypairService,
+    pub quotas: quotas::QuotaService,
 }
 
 impl Services {
     pub fn new(deps: Deps, host: Host, settings: Settings) -> Self {
-        Self { identity: identity::IdentityService::new(deps.clone(), settings.identity), host, deps }
+        Self {
+            flavors: flavors::FlavorService::new(deps.clone()),
+            identity: identity::IdentityService::new(deps.clone(), settings.identity),
+            keypairs: keypairs::KeypairService::new(deps.clone()),
+            quotas: quotas::QuotaService::new(deps.clone()),
+            host,
+            deps,
+        }
     }
 }

@@ -1,0 +1,121 @@
+//! The table of operations: where, since when and until when, and for whom.
+
+use super::{extensions, flavors, gone, keypairs, limits, versions, zones};
+use crate::api::router::{ALWAYS, Route, Router, Window};
+use crate::core::policy::Rule;
+use crate::route;
+use std::sync::LazyLock;
+
+/// From a version on, without end.
+const fn from(minor: u16) -> Window {
+    Window(minor, u16::MAX)
+}
+
+/// Up to a version, it included.
+const fn until(minor: u16) -> Window {
+    Window(0, minor)
+}
+
+/// All operations.
+pub fn table() -> &'static Router {
+    static TABLE: LazyLock<Router> = LazyLock::new(|| {
+        let mut routes = general();
+        routes.extend(flavor_routes());
+        routes.extend(keypair_routes());
+        routes.extend(gone::routes());
+        Router::new(routes)
+    });
+    &TABLE
+}
+
+fn general() -> Vec<Route> {
+    vec![
+        route!(GET "/versions/{id}", ALWAYS, Rule::Token, versions::show),
+        route!(GET "/extensions", ALWAYS, Rule::Any("os_compute_api:extensions"), extensions::list),
+        route!(GET "/extensions/{alias}", ALWAYS, Rule::Any("os_compute_api:extensions"), extensions::show),
+        route!(GET "/limits", ALWAYS, Rule::Any("os_compute_api:limits"), limits::show),
+        route!(GET "/os-availability-zone", ALWAYS, Rule::Any("os_compute_api:os-availability-zone:list"),
+            zones::list),
+    ]
+}
+
+fn flavor_routes() -> Vec<Route> {
+    const CREATE: Rule = Rule::Admin("os_compute_api:os-flavor-manage:create");
+    const ANY: Rule = Rule::Any("os_compute_api:flavors");
+    vec![
+        route!(GET "/flavors", ALWAYS, ANY, flavors::list),
+        route!(GET "/flavors/detail", ALWAYS, ANY, flavors::detail),
+        route!(POST "/flavors", ALWAYS, CREATE, flavors::create),
+        route!(GET "/flavors/{id}", ALWAYS, ANY, flavors::show),
+        route!(PUT "/flavors/{id}", from(55), Rule::Admin("os_compute_api:os-flavor-manage:update"),
+            flavors::update),
+        route!(DELETE "/flavors/{id}", ALWAYS, Rule::Admin("os_compute_api:os-flavor-manage:delete"),
+            flavors::delete),
+        route!(POST "/flavors/{id}/action", ALWAYS, Rule::Admin("os_compute_api:os-flavor-access:add_tenant_access"),
+            flavors::access::action),
+        route!(GET "/flavors/{id}/os-flavor-access", ALWAYS, Rule::Admin("os_compute_api:os-flavor-access"),
+            flavors::access::list),
+        route!(GET "/flavors/{id}/os-extra_specs", ALWAYS,
+            Rule::Reader("os_compute_api:os-flavor-extra-specs:index"), flavors::specs::list),
+        route!(POST "/flavors/{id}/os-extra_specs", ALWAYS,
+            Rule::Admin("os_compute_api:os-flavor-extra-specs:create"), flavors::specs::create),
+        route!(GET "/flavors/{id}/os-extra_specs/{key}", ALWAYS,
+            Rule::Reader("os_compute_api:os-flavor-extra-specs:show"), flavors::specs::show),
+        route!(PUT "/flavors/{id}/os-extra_specs/{key}", ALWAYS,
+            Rule::Admin("os_compute_api:os-flavor-extra-specs:update"), flavors::specs::update),
+        route!(DELETE "/flavors/{id}/os-extra_specs/{key}", ALWAYS,
+            Rule::Admin("os_compute_api:os-flavor-extra-specs:delete"), flavors::specs::delete),
+    ]
+}
+
+fn keypair_routes() -> Vec<Route> {
+    const CREATE: Rule = Rule::Any("os_compute_api:os-keypairs:create");
+    const DELETE: Rule = Rule::Any("os_compute_api:os-keypairs:delete");
+    vec![
+        route!(GET "/os-keypairs", ALWAYS, Rule::Any("os_compute_api:os-keypairs:index"), keypairs::list),
+        route!(POST "/os-keypairs", until(1), CREATE, keypairs::create_with_200),
+        route!(POST "/os-keypairs", from(2), CREATE, keypairs::create_with_201),
+        route!(GET "/os-keypairs/{name}", ALWAYS, Rule::Any("os_compute_api:os-keypairs:show"),
+            keypairs::show),
+        route!(DELETE "/os-keypairs/{name}", until(1), DELETE, keypairs::delete_with_202),
+        route!(DELETE "/os-keypairs/{name}", from(2), DELETE, keypairs::delete_with_204),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_builds_and_windows_of_one_operation_do_not_overlap() {
+        let routes = table().routes();
+        for (index, one) in routes.iter().enumerate() {
+            for other in &routes[..index] {
+                if one.path == other.path && one.method == other.method {
+                    assert!(
+                        one.window.0 > other.window.1 || other.window.0 > one.window.1,
+                        "{} {} twice at one version",
+                        one.method,
+                        one.path
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_ledger_entry_on_operations_has_an_edge_in_the_table() {
+        use crate::api::compute::changes::LEDGER;
+        use crate::api::version::ledger::Change;
+        for entry in LEDGER {
+            if entry.changes.iter().any(|change| matches!(change, Change::Operations)) {
+                let edge = |window: Window| window.0 == entry.minor || window.1 == entry.minor - 1;
+                assert!(
+                    table().routes().iter().any(|route| edge(route.window)),
+                    "no operation begins or ends at 2.{}",
+                    entry.minor
+                );
+            }
+        }
+    }
+}
