@@ -16,6 +16,7 @@ pub mod network;
 pub mod policy;
 pub mod port;
 pub mod quota;
+pub mod reconcile;
 pub mod secret;
 pub mod security_group;
 pub mod server;

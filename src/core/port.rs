@@ -55,6 +55,49 @@ pub struct FixedIpRequest {
     pub address: Option<Ipv4Addr>,
 }
 
+/// A port that somebody wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPort {
+    pub network_id: NetworkId,
+    /// Another project's than the caller's, for admins.
+    pub project_id: Option<ProjectId>,
+    pub name: String,
+    pub description: String,
+    pub admin_state_up: bool,
+    pub mac: Option<Mac>,
+    /// `None` asks for any one address.
+    pub fixed_ips: Option<Vec<FixedIpRequest>>,
+    /// `None` asks for the default group.
+    pub security_groups: Option<Vec<SecurityGroupId>>,
+    /// `None` takes the network's.
+    pub port_security_enabled: Option<bool>,
+    pub device_id: String,
+    pub device_owner: String,
+    pub host_id: Option<String>,
+}
+
+/// What somebody wants to change about a port; `None` leaves it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PortChanges {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub admin_state_up: Option<bool>,
+    pub mac: Option<Mac>,
+    pub fixed_ips: Option<Vec<FixedIpRequest>>,
+    pub security_groups: Option<Vec<SecurityGroupId>>,
+    pub port_security_enabled: Option<bool>,
+    pub device_id: Option<String>,
+    pub device_owner: Option<String>,
+    pub host_id: Option<String>,
+}
+
+impl Port {
+    /// Whether a server has it, which only the compute side may say.
+    pub fn is_of_server(&self) -> bool {
+        self.device_owner.starts_with(COMPUTE_PREFIX)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortStatus {
     Down,
@@ -147,9 +190,32 @@ pub struct AddressOwner {
     pub server_id: ServerId,
 }
 
+/// One address that DHCP keeps for a server's NIC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    pub port_id: PortId,
+    pub mac: Mac,
+    pub address: Ipv4Addr,
+    /// The server's host name as its owner chose it, perhaps with a domain.
+    pub hostname: Option<String>,
+}
+
+/// The host label of a name that may have a domain, if DHCP can use it: letters, digits and inner hyphens.
+pub fn host_label(hostname: &str) -> Option<&str> {
+    let label = hostname.split('.').next().unwrap_or_default();
+    let fits = (1..=63).contains(&label.len())
+        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && !label.starts_with('-')
+        && !label.ends_with('-');
+    fits.then_some(label)
+}
+
+/// What the `device_owner` of every server's port begins with.
+pub const COMPUTE_PREFIX: &str = "compute:";
+
 /// The `device_owner` of a server's port.
 pub fn compute_owner(zone: &str) -> String {
-    format!("compute:{zone}")
+    format!("{COMPUTE_PREFIX}{zone}")
 }
 
 pub fn port_not_found(id: impl fmt::Display) -> Error {
@@ -227,5 +293,24 @@ pub mod refusal {
             "Multiple security groups found matching '{name}'. Use an ID to be more specific."
         ))
         .with_class("NoUniqueMatch")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_for_dhcp() {
+        for (name, label) in [
+            ("web-1", Some("web-1")),
+            ("web.example.org", Some("web")),
+            ("-web", None),
+            ("web_1", None),
+            ("", None),
+            (".org", None),
+        ] {
+            assert_eq!(host_label(name), label, "{name}");
+        }
     }
 }

@@ -34,6 +34,32 @@ pub struct SecurityGroupRule {
     pub revision: i64,
 }
 
+/// A group that somebody wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewGroup {
+    /// Another project's than the caller's, for admins.
+    pub project_id: Option<ProjectId>,
+    pub name: String,
+    pub description: String,
+    pub stateful: bool,
+}
+
+/// What somebody wants to change about a group; `None` leaves it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GroupChanges {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub stateful: Option<bool>,
+}
+
+/// A rule that somebody wants. It belongs to the project of its group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRule {
+    pub group_id: SecurityGroupId,
+    pub description: String,
+    pub spec: RuleSpec,
+}
+
 /// What a rule lets through. Two rules of one group may not be equal in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleSpec {

@@ -284,3 +284,40 @@ pub fn check_quota(connection: &Connection, project: &ProjectId, resource: &str,
     }
     network::check_quota(resource, limit, quota_used(connection, project, resource)?, more)
 }
+
+/// Gives a project a limit of its own.
+pub fn set_quota_limit(
+    connection: &Connection,
+    project: &ProjectId,
+    resource: &str,
+    limit: i64,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO quota (project_id, resource, hard_limit) VALUES (?1, ?2, ?3)",
+        )?
+        .execute(params![project, resource, limit])?;
+    Ok(())
+}
+
+/// Removes the limits of the network API that a project has of its own.
+pub fn reset_quota_limits(connection: &Connection, project: &ProjectId) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "DELETE FROM quota WHERE project_id = ?1 AND resource IN (SELECT value FROM json_each(?2))",
+        )?
+        .execute(params![project, quota_names()?])?;
+    Ok(())
+}
+
+/// The projects that have limits of the network API of their own.
+pub fn projects_with_quota(connection: &Connection) -> Result<Vec<ProjectId>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT DISTINCT project_id FROM quota WHERE resource IN (SELECT value FROM json_each(?1)) ORDER BY 1",
+    )?;
+    Ok(statement.query_map([quota_names()?], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
+fn quota_names() -> Result<String, StoreError> {
+    to_json(&network::QUOTA_DEFAULTS.map(|(name, _)| name))
+}

@@ -6,8 +6,8 @@ use super::{StoreError, networks, ports, security_groups};
 use crate::core::ids::{NetworkId, PortId, ProjectId, SecurityGroupId, ServerId};
 use crate::core::network::{Network, Subnet};
 use crate::core::port::{
-    self, AddressOwner, FixedIpRequest, Networking, NicAddress, NicRequest, Port, PortStatus, ServerNic,
-    refusal,
+    self, AddressOwner, FixedIpRequest, Networking, NicAddress, NicRequest, Port, PortStatus, Reservation,
+    ServerNic, refusal,
 };
 use crate::core::security_group::DEFAULT_GROUP;
 use crate::core::{Kind, Result};
@@ -50,7 +50,7 @@ pub fn plan_server_ports(
     };
     let groups = resolve_groups(connection, owner)?;
     let first: u32 = connection
-        .prepare_cached("SELECT ifnull(max(nic_index) + 1, 0) FROM port WHERE device_id = ?1")?
+        .prepare_cached("SELECT ifnull(max(nic_index) + 1, 0) FROM port WHERE device_id = ?1 AND device_owner LIKE 'compute:%'")?
         .query_row([owner.server], |row| row.get(0))?;
     let mut made = Vec::with_capacity(requests.len());
     for (index, request) in (first..).zip(&requests) {
@@ -217,7 +217,7 @@ pub fn release_server_ports(
     now: Timestamp,
 ) -> Result<Vec<Port>, StoreError> {
     let mut removed = Vec::new();
-    for port in ports::of_device(connection, &server.to_string())? {
+    for port in ports::of_device(connection, &server.to_string())?.into_iter().filter(Port::is_of_server) {
         removed.extend(release(connection, port, now)?);
     }
     Ok(removed)
@@ -232,7 +232,9 @@ pub fn release_server_port(
     now: Timestamp,
 ) -> Result<Option<Port>, StoreError> {
     match ports::get(connection, port)? {
-        Some(port) if port.device_id == server.to_string() => release(connection, port, now),
+        Some(port) if port.device_id == server.to_string() && port.is_of_server() => {
+            release(connection, port, now)
+        }
         Some(_) | None => Ok(None),
     }
 }
@@ -264,7 +266,7 @@ pub fn set_server_ports_status(
     connection
         .prepare_cached(
             "UPDATE port SET status = ?2, updated_at = ?3, revision = revision + 1
-             WHERE device_id = ?1 AND status <> ?2",
+             WHERE device_id = ?1 AND device_owner LIKE 'compute:%' AND status <> ?2",
         )?
         .execute(params![server, status.as_str(), now.as_microsecond()])?;
     Ok(())
@@ -277,7 +279,9 @@ pub fn set_server_ports_host(
     host: &str,
 ) -> Result<(), StoreError> {
     connection
-        .prepare_cached("UPDATE port SET host_id = ?2 WHERE device_id = ?1")?
+        .prepare_cached(
+            "UPDATE port SET host_id = ?2 WHERE device_id = ?1 AND device_owner LIKE 'compute:%'",
+        )?
         .execute(params![server, host])?;
     Ok(())
 }
@@ -295,7 +299,7 @@ pub fn server_nics(
         "SELECT p.device_id AS server_id, p.id, p.network_id, p.mac_address, p.status, p.made_for_server, p.nic_index,
              p.nic_tag, p.port_security_enabled, n.name AS network_name, n.mtu
          FROM port p JOIN network n ON n.id = p.network_id
-         WHERE p.device_id IN (SELECT value FROM json_each(?1)) ORDER BY p.nic_index, p.created_at, p.id",
+         WHERE p.device_id IN (SELECT value FROM json_each(?1)) AND p.device_owner LIKE 'compute:%' ORDER BY p.nic_index, p.created_at, p.id",
     )?;
     let mut nics: HashMap<ServerId, Vec<ServerNic>> = HashMap::new();
     let mut rows = statement.query([&servers])?;
@@ -328,7 +332,7 @@ fn addresses_of(
         "SELECT a.port_id, a.ip_address, s.id AS subnet_id, s.cidr, s.gateway_ip, s.enable_dhcp, s.dns_nameservers,
              s.host_routes
          FROM port p JOIN port_address a ON a.port_id = p.id JOIN subnet s ON s.id = a.subnet_id
-         WHERE p.device_id IN (SELECT value FROM json_each(?1)) ORDER BY a.port_id, a.position",
+         WHERE p.device_id IN (SELECT value FROM json_each(?1)) AND p.device_owner LIKE 'compute:%' ORDER BY a.port_id, a.position",
     )?;
     let mut addresses: HashMap<_, Vec<_>> = HashMap::new();
     let mut rows = statement.query([servers])?;
@@ -353,7 +357,7 @@ fn group_names_of(
     let mut statement = connection.prepare_cached(
         "SELECT g.port_id, s.name
          FROM port p JOIN port_security_group g ON g.port_id = p.id JOIN security_group s ON s.id = g.security_group_id
-         WHERE p.device_id IN (SELECT value FROM json_each(?1)) ORDER BY g.port_id, s.name",
+         WHERE p.device_id IN (SELECT value FROM json_each(?1)) AND p.device_owner LIKE 'compute:%' ORDER BY g.port_id, s.name",
     )?;
     let mut names: HashMap<_, Vec<_>> = HashMap::new();
     for row in statement.query_map([servers], |row| Ok((row.get(0)?, row.get(1)?)))? {
@@ -376,6 +380,25 @@ pub fn port_by_address(
         Ok(AddressOwner { port_id: row.get(0)?, network_id: row.get(1)?, server_id: row.get(2)? })
     });
     Ok(found.optional()?)
+}
+
+/// What DHCP gives to the servers on a network: one address for each of their NICs.
+pub fn reservations(connection: &Connection, network: NetworkId) -> Result<Vec<Reservation>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT p.id, p.mac_address, a.ip_address, s.hostname
+         FROM port p JOIN port_address a ON a.port_id = p.id AND a.position = 0
+             LEFT JOIN server s ON s.id = p.device_id AND s.deleted_at IS NULL
+         WHERE p.network_id = ?1 AND p.device_owner LIKE 'compute:%' ORDER BY p.id",
+    )?;
+    let rows = statement.query_map([network], |row| {
+        Ok(Reservation {
+            port_id: row.get("id")?,
+            mac: parsed(row, "mac_address")?,
+            address: parsed(row, "ip_address")?,
+            hostname: row.get("hostname")?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 #[cfg(test)]

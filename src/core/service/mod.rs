@@ -3,6 +3,7 @@
 pub mod flavors;
 pub mod identity;
 pub mod keypairs;
+pub mod networks;
 pub mod quotas;
 
 use super::clock::Clock;
@@ -34,6 +35,7 @@ pub struct Services {
     pub flavors: flavors::FlavorService,
     pub identity: identity::IdentityService,
     pub keypairs: keypairs::KeypairService,
+    pub networks: networks::NetworksService,
     pub quotas: quotas::QuotaService,
 }
 
@@ -43,6 +45,7 @@ impl Services {
             flavors: flavors::FlavorService::new(deps.clone()),
             identity: identity::IdentityService::new(deps.clone(), settings.identity),
             keypairs: keypairs::KeypairService::new(deps.clone()),
+            networks: networks::NetworksService::new(deps.clone()),
             quotas: quotas::QuotaService::new(deps.clone()),
             host,
             deps,

@@ -1,0 +1,155 @@
+//! The network that a cloud has from its first start, so that a server can be made without making a network first.
+
+use super::{NetworksService, store};
+use crate::core::ids::{NetworkId, ProjectId, SubnetId};
+use crate::core::network::{DEFAULT_MTU, Network, Pool, Subnet, default_pools, first_host};
+use crate::core::{Error, Result};
+use crate::host::net::{HostNetwork, NetworkMode};
+use crate::store::setting;
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+
+/// The name of the network, by which clients find a server's private address.
+const NAME: &str = "private";
+
+/// Marks in the settings that the network was made: who deletes it afterwards does not get it again.
+const MADE: &str = "network.default_made";
+
+/// What a subnet needs to know of a range.
+struct Plan {
+    cidr: Ipv4Net,
+    gateway: Ipv4Addr,
+    pools: Vec<Pool>,
+    dns: Vec<Ipv4Addr>,
+}
+
+impl NetworksService {
+    /// Makes the default network at the first start, in a range that is free on this host: owned by the given project,
+    /// usable by all. Answers its id, or `None` when it was made at an earlier start. The host itself is not changed.
+    ///
+    /// In user mode every guest lives in a private copy of one range, inside QEMU, and is given the same address by
+    /// DHCP. The network is then in the store as well, in that range, so that servers have ports, MACs and addresses of
+    /// their own; the addresses are right inside a guest that configures them itself, and lead nowhere from outside.
+    pub async fn ensure_default(
+        &self,
+        host: &dyn HostNetwork,
+        owner: &ProjectId,
+    ) -> Result<Option<NetworkId>> {
+        if self.read(|c| Ok(setting::get(c, MADE)?.is_some())).await? {
+            return Ok(None);
+        }
+        let plan = match host.mode() {
+            NetworkMode::Bridged => {
+                let subnets = self.read(|c| Ok(store::all_subnets(c)?)).await?;
+                let taken: Vec<Ipv4Net> = subnets.iter().map(|subnet| subnet.cidr).collect();
+                bridged(host.free_range(&taken).await.map_err(no_range)?)?
+            }
+            NetworkMode::User => user_mode()?,
+        };
+        let (owner, now) = (owner.clone(), self.deps.clock.now());
+        self.write(move |c| {
+            let network = Network {
+                id: NetworkId::random(),
+                project_id: owner.clone(),
+                name: NAME.into(),
+                description: "The network of servers whose creators choose none".into(),
+                admin_state_up: true,
+                shared: true,
+                external: false,
+                is_default: true,
+                port_security_enabled: true,
+                mtu: DEFAULT_MTU,
+                tags: Vec::new(),
+                created_at: now,
+                updated_at: now,
+                revision: 1,
+            };
+            store::put(c, &network)?;
+            let subnet = Subnet {
+                id: SubnetId::random(),
+                network_id: network.id,
+                project_id: owner,
+                name: NAME.into(),
+                description: String::new(),
+                cidr: plan.cidr,
+                gateway_ip: Some(plan.gateway),
+                enable_dhcp: true,
+                allocation_pools: plan.pools,
+                dns_nameservers: plan.dns,
+                host_routes: Vec::new(),
+                tags: Vec::new(),
+                created_at: now,
+                updated_at: now,
+                revision: 0,
+            };
+            store::put_subnet(c, &subnet)?;
+            setting::set(c, MADE, "1")?;
+            Ok(Some(network.id))
+        })
+        .await
+    }
+}
+
+fn no_range(cause: crate::host::net::NetError) -> Error {
+    Error::unavailable("No address range for the default network could be found on this host.")
+        .with_source(cause)
+}
+
+fn bridged(cidr: Ipv4Net) -> Result<Plan> {
+    let gateway = first_host(cidr).ok_or_else(|| Error::internal(format!("{cidr} has no room for hosts")))?;
+    // Without a name server of its own a subnet announces the gateway, where the host's DHCP server resolves names.
+    Ok(Plan { cidr, gateway, pools: default_pools(cidr, Some(gateway)), dns: Vec::new() })
+}
+
+/// The range that QEMU's user-mode network has: gateway .2, name server .3, the first guest address .15.
+fn user_mode() -> Result<Plan> {
+    let address = |last| Ipv4Addr::new(10, 0, 2, last);
+    Ok(Plan {
+        cidr: Ipv4Net::new(address(0), 24).map_err(Error::internal)?,
+        gateway: address(2),
+        pools: vec![Pool { start: address(15), end: address(254) }],
+        dns: vec![address(3)],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::service;
+    use super::*;
+    use crate::core::listing::Listing;
+    use crate::host::faults::{Call, Failure, Fault};
+    use crate::host::net::fake::FakeNetwork;
+
+    #[actix_web::test]
+    async fn the_network_is_made_once() {
+        let (service, _folder) = service();
+        let host = FakeNetwork::default();
+        let owner = ProjectId::random();
+        host.faults().nth(Call::FreeRange, 1, Fault::FailBefore(Failure::Failed));
+        assert!(service.ensure_default(&host, &owner).await.is_err());
+        let id = service.ensure_default(&host, &owner).await.unwrap().unwrap();
+        assert_eq!(service.ensure_default(&host, &owner).await.unwrap(), None);
+        let (networks, subnets) = service
+            .read(|c| {
+                Ok((store::list(c, &Listing::default())?, store::list_subnets(c, &Listing::default())?))
+            })
+            .await
+            .unwrap();
+        assert_eq!(networks.len(), 1);
+        assert!(networks[0].shared && networks[0].is_default && networks[0].id == id);
+        assert_eq!(subnets[0].gateway_ip, first_host(subnets[0].cidr));
+        assert_eq!(subnets[0].allocation_pools.len(), 1);
+        service.write(move |c| Ok(store::delete(c, id)?)).await.unwrap();
+        assert_eq!(service.ensure_default(&host, &owner).await.unwrap(), None, "deleted stays deleted");
+    }
+
+    #[actix_web::test]
+    async fn user_mode_has_the_range_of_qemu() {
+        let (service, _folder) = service();
+        let host = FakeNetwork::new(NetworkMode::User);
+        service.ensure_default(&host, &ProjectId::random()).await.unwrap().unwrap();
+        let subnets = service.read(|c| store::list_subnets(c, &Listing::default())).await.unwrap();
+        assert_eq!(subnets[0].cidr.to_string(), "10.0.2.0/24");
+        assert_eq!(subnets[0].gateway_ip, Some(Ipv4Addr::new(10, 0, 2, 2)));
+    }
+}
