@@ -97,7 +97,7 @@ impl HostNetwork for FakeNetwork {
         self.call(Call::FreeRange, |inventory| {
             let mut used: Vec<Ipv4Net> = inventory.networks.values().map(|network| network.cidr).collect();
             used.extend_from_slice(taken);
-            super::first_free_range(&used).ok_or(NetError::NoFreeRange)
+            super::ranges::first_free(&used).ok_or(NetError::NoFreeRange)
         })
         .await
     }

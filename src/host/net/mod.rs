@@ -4,6 +4,11 @@
 //! Networks that do not carry our mark are never changed.
 
 pub mod fake;
+mod lease;
+pub mod libvirt;
+mod network_xml;
+mod ranges;
+pub mod user;
 
 use crate::core::ids::{NetworkId, PortId};
 use async_trait::async_trait;
@@ -92,34 +97,4 @@ pub trait HostNetwork: Send + Sync {
 /// The name on the host of a network of ours: the prefix tells people who made it.
 fn host_name(id: NetworkId) -> String {
     format!("dwarfnova-{}", &id.0.simple().to_string()[..8])
-}
-
-/// The first private /24 that overlaps with none of `used`.
-///
-/// Looks where home routers, container engines and clouds seldom are first.
-fn first_free_range(used: &[Ipv4Net]) -> Option<Ipv4Net> {
-    let in_ten = (71..=254).chain(1..=70).map(|third| Ipv4Addr::new(10, 71, third, 0));
-    let elsewhere = (16..=254).map(|second| Ipv4Addr::new(10, second, 71, 0));
-    let in_192 = (100..=254).map(|third| Ipv4Addr::new(192, 168, third, 0));
-    in_ten.chain(elsewhere).chain(in_192).filter_map(|base| Ipv4Net::new(base, 24).ok()).find(|range| {
-        !used.iter().any(|other| other.contains(&range.network()) || range.contains(&other.network()))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_in_use_are_passed_over() {
-        let first = first_free_range(&[]).unwrap();
-        assert_eq!(first.to_string(), "10.71.71.0/24");
-        assert_eq!(first_free_range(&[first]).unwrap().to_string(), "10.71.72.0/24");
-        let inside: Ipv4Net = "10.71.71.128/25".parse().unwrap();
-        assert_eq!(first_free_range(&[inside]).unwrap().to_string(), "10.71.72.0/24");
-        let around: Ipv4Net = "10.0.0.0/8".parse().unwrap();
-        assert_eq!(first_free_range(&[around]).unwrap().to_string(), "192.168.100.0/24");
-        let all: Ipv4Net = "0.0.0.0/0".parse().unwrap();
-        assert_eq!(first_free_range(&[all]), None);
-    }
 }

@@ -3,4 +3,5 @@
 //! They start guests and networks, so they run only inside `tests/hermetic`, and say so when they do not.
 
 mod domains;
+mod networks;
 mod surroundings;

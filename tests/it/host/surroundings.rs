@@ -43,6 +43,7 @@ pub async fn alone(test: &str) -> Option<RwLockWriteGuard<'static, ()>> {
 pub struct Installation {
     pub host: Arc<LibvirtHost>,
     pub folder: tempfile::TempDir,
+    pub id: Uuid,
 }
 
 impl Installation {
@@ -53,13 +54,14 @@ impl Installation {
     pub fn with_virt_type(virt_type: VirtTypeSetting) -> Self {
         let folder = tempfile::tempdir().unwrap();
         run("chmod", &["0755", folder.path().to_str().unwrap()]);
+        let id = Uuid::new_v4();
         let host = LibvirtHost::connect(LibvirtConfig {
             uri: "qemu:///system".into(),
             virt_type,
-            installation: Uuid::new_v4(),
+            installation: id,
             probe_cache: folder.path().join("probe.json"),
         });
-        Self { host, folder }
+        Self { host, folder, id }
     }
 
     /// A guest without a disk: its firmware runs, finds nothing to boot and waits.

@@ -36,10 +36,11 @@ const MOST_EXTRA_LINKS: usize = 16;
 pub enum Lane {
     /// libvirtd answers from its own memory.
     Quick,
-    /// libvirtd has work to do but waits for no guest.
+    /// libvirtd has work to do, but waits for no guest.
     Slow,
-    /// libvirtd talks to the QEMU of this domain: one call at a time.
-    Guest(Uuid),
+    /// One call at a time for this object. For all that talks to the QEMU of a domain, which may hang, and for
+    /// changes that read first and write then.
+    OneByOne(Uuid),
     /// Must get through when everything else hangs.
     Force,
 }
@@ -165,12 +166,14 @@ impl Connection {
         let late = || HypervisorError::Deadline { call: call.name, seconds: call.seconds };
         let (first, number) = shared.link_up(deadline).await?;
         let gate = match call.lane {
-            Lane::Guest(domain) => Some(timeout_at(deadline, shared.gate(domain)).await.map_err(|_| late())?),
+            Lane::OneByOne(domain) => {
+                Some(timeout_at(deadline, shared.gate(domain)).await.map_err(|_| late())?)
+            }
             Lane::Quick | Lane::Slow | Lane::Force => None,
         };
         let pool = match call.lane {
             Lane::Quick => &shared.quick,
-            Lane::Slow | Lane::Guest(_) => &shared.guest,
+            Lane::Slow | Lane::OneByOne(_) => &shared.guest,
             Lane::Force => &shared.force,
         };
         let (answer, answered) = oneshot::channel();

@@ -4,7 +4,7 @@
 
 #![expect(unsafe_code, reason = "libvirt's callbacks and records are C")]
 
-use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::mem::transmute;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 use virt::connect::Connect;
 use virt::domain::Domain;
 use virt::error::Error;
+use virt::network::Network;
 use virt::sys;
 
 /// What libvirt tells without being asked, in its own terms.
@@ -122,6 +123,47 @@ pub fn open_display(domain: &Domain) -> Result<OwnedFd, Error> {
     let number = RawFd::try_from(number).map_err(|_| Error::last_error())?;
     // SAFETY: libvirt hands over a fresh descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// One DHCP lease, in libvirt's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DhcpLease {
+    pub mac: String,
+    pub address: String,
+    pub client_id: Option<String>,
+}
+
+/// The leases that the network's DHCP server has given out and that still run.
+pub fn dhcp_leases(network: &Network) -> Result<Vec<DhcpLease>, Error> {
+    let mut leases: *mut sys::virNetworkDHCPLeasePtr = ptr::null_mut();
+    // SAFETY: libvirt fills `leases` with a list of as many leases as it returns, all of which we free below.
+    let count = unsafe { sys::virNetworkGetDHCPLeases(network.as_ptr(), ptr::null(), &raw mut leases, 0) };
+    let Ok(count) = usize::try_from(count) else { return Err(Error::last_error()) };
+    let mut found = Vec::with_capacity(count);
+    for index in 0..count {
+        // SAFETY: the list has `count` leases, whose texts are null or end with a zero byte; none is used after
+        // it was freed.
+        unsafe {
+            let lease = *leases.add(index);
+            if let (Some(mac), Some(address)) = (text((*lease).mac), text((*lease).ipaddr)) {
+                found.push(DhcpLease { mac, address, client_id: text((*lease).clientid) });
+            }
+            sys::virNetworkDHCPLeaseFree(lease);
+        }
+    }
+    // SAFETY: libvirt made the list with malloc and leaves it to us.
+    unsafe { libc::free(leases.cast()) };
+    Ok(found)
+}
+
+/// # Safety
+/// `pointer` must be null or point to a text that ends with a zero byte.
+unsafe fn text(pointer: *const c_char) -> Option<String> {
+    if pointer.is_null() {
+        return None;
+    }
+    // SAFETY: as promised by the caller.
+    Some(unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned())
 }
 
 type GenericCallback = unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, *mut c_void);

@@ -101,7 +101,7 @@ impl LibvirtHost {
     pub async fn virt_type(&self) -> Result<VirtType, HypervisorError> {
         let probe = || {
             let (installation, cache) = (self.config.installation, self.config.probe_cache.clone());
-            let gate = Lane::Guest(Uuid::new_v5(&installation, b"kvm-probe"));
+            let gate = Lane::OneByOne(Uuid::new_v5(&installation, b"kvm-probe"));
             self.connection.call(Call { name: "probe", seconds: 90, lane: gate }, move |connect| {
                 probe::find(connect, installation, &cache)
             })
@@ -336,18 +336,18 @@ impl Hypervisor for LibvirtHost {
 
     async fn start(&self, id: ServerId) -> Result<(), HypervisorError> {
         // Restoring a large guest's memory takes its time.
-        let call = Call { name: "start", seconds: 600, lane: Lane::Guest(id.0) };
+        let call = Call { name: "start", seconds: 600, lane: Lane::OneByOne(id.0) };
         self.with_domain(id, call, start).await?.ok_or(HypervisorError::NotFound(id))
     }
 
     async fn request_shutdown(&self, id: ServerId) -> Result<(), HypervisorError> {
-        let call = Call { name: "request_shutdown", seconds: 40, lane: Lane::Guest(id.0) };
+        let call = Call { name: "request_shutdown", seconds: 40, lane: Lane::OneByOne(id.0) };
         let work = |domain: &Domain| domain.shutdown().map_err(|error| translate("request_shutdown", error));
         self.with_domain(id, call, work).await?.ok_or(HypervisorError::NotFound(id))
     }
 
     async fn request_reboot(&self, id: ServerId) -> Result<(), HypervisorError> {
-        let call = Call { name: "request_reboot", seconds: 40, lane: Lane::Guest(id.0) };
+        let call = Call { name: "request_reboot", seconds: 40, lane: Lane::OneByOne(id.0) };
         let work = |domain: &Domain| domain.reboot(0).map_err(|error| translate("request_reboot", error));
         self.with_domain(id, call, work).await?.ok_or(HypervisorError::NotFound(id))
     }
@@ -359,7 +359,7 @@ impl Hypervisor for LibvirtHost {
     }
 
     async fn undefine(&self, id: ServerId) -> Result<(), HypervisorError> {
-        let call = Call { name: "undefine", seconds: 60, lane: Lane::Guest(id.0) };
+        let call = Call { name: "undefine", seconds: 60, lane: Lane::OneByOne(id.0) };
         self.with_domain(id, call, undefine).await.map(Option::unwrap_or_default)
     }
 
@@ -379,7 +379,7 @@ impl Hypervisor for LibvirtHost {
     }
 
     async fn open_display(&self, id: ServerId) -> Result<OwnedFd, HypervisorError> {
-        let call = Call { name: "open_display", seconds: 40, lane: Lane::Guest(id.0) };
+        let call = Call { name: "open_display", seconds: 40, lane: Lane::OneByOne(id.0) };
         let work =
             |domain: &Domain| ffi::open_display(domain).map_err(|error| translate("open_display", error));
         self.with_domain(id, call, work).await?.ok_or(HypervisorError::NotFound(id))

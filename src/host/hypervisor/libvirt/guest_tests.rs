@@ -117,7 +117,7 @@ async fn domains_of_others_do_not_exist_for_us() {
 async fn a_call_that_hangs_ends_at_its_deadline_and_blocks_only_its_domain() {
     let world = world();
     let (hung, healthy) = (Uuid::from_u128(1), Uuid::from_u128(2));
-    let call = |domain| Call { name: "probe", seconds: 1, lane: Lane::Guest(domain) };
+    let call = |domain| Call { name: "probe", seconds: 1, lane: Lane::OneByOne(domain) };
     let (release, held) = std::sync::mpsc::channel::<()>();
     let hanging = world.host.connection.call(call(hung), move |_| {
         held.recv().ok();

@@ -8,7 +8,7 @@ pub mod domain_xml;
 pub(crate) mod error;
 mod events;
 mod facts;
-mod ffi;
+pub(crate) mod ffi;
 mod guest;
 mod pool;
 mod probe;
