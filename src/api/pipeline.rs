@@ -34,6 +34,10 @@ pub async fn serve(api: &Api, state: State, request: HttpRequest, payload: Paylo
 
 async fn answer(api: &Api, mut call: Call) -> Outcome {
     let path = call.path.strip_prefix(api.mount).unwrap_or(&call.path).to_owned();
+    if api.dialect == Dialect::Image && is_empty_name(&path) {
+        ask_first(&mut call, api.dialect, &path).await?;
+        return Err(Fault::NoRoute);
+    }
     match find(&api.router, &call.method, &path) {
         Match::Found(route, params) => {
             call.params = params;
@@ -57,6 +61,12 @@ async fn ask_first(call: &mut Call, dialect: Dialect, path: &str) -> Result<(), 
         return Ok(());
     }
     context::admit(call, Rule::Token, dialect, path).await
+}
+
+/// Whether a path ends with a slash where a name should be: images have none that is empty, and it is not their list that
+/// is asked for then. The slash after a version is only that.
+fn is_empty_name(path: &str) -> bool {
+    path.ends_with('/') && path.trim_end_matches('/').len() > "/v2".len()
 }
 
 /// The route for a path; HEAD is served by GET where it has no route of its own.

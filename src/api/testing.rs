@@ -1,7 +1,9 @@
 //! A cloud for the tests of the APIs: all services on a folder that goes away with the test.
 
 use super::{Shared, State};
+use crate::core::actor::Actor;
 use crate::core::clock::{Clock, from_micros};
+use crate::core::ids::RequestId;
 use crate::core::service::identity::{
     ADMIN_PROJECT, ADMIN_USER, DomainSelector, ProjectSelector, Proof, UserSelector, WantedScope,
 };
@@ -12,14 +14,19 @@ use crate::host::hypervisor::fake::FakeHypervisor;
 use crate::host::net::NetworkMode;
 use crate::host::net::fake::FakeNetwork;
 use crate::host::storage::fake::FakeStorage;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::task::failpoint::Failpoints;
 use crate::task::{Engine, Tuning};
 use actix_web::HttpResponse;
 use actix_web::body::to_bytes;
 use secrecy::ExposeSecret;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 pub const ADMIN_PASSWORD: &str = "the password of the tests";
 
@@ -28,7 +35,7 @@ pub struct Cloud {
     pub clock: Clock,
     /// A token of the administrator in his project.
     pub admin: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Cloud {
@@ -44,9 +51,10 @@ impl Cloud {
         let tasks = Engine::new(store.clone(), now, Tuning::default(), Failpoints::default()).start();
         let deps = Deps { store, clock: clock.clone(), tasks };
         let services = Services::new(deps, fake_host(folder.path()), Settings::default());
+        tokio::spawn(services.images.clone().upkeep(CancellationToken::new()));
         services.identity.bootstrap(ADMIN_PASSWORD.into()).await.unwrap();
         let state = Arc::new(Shared::new(services, None, false));
-        let mut cloud = Self { state, clock, admin: String::new(), _folder: folder };
+        let mut cloud = Self { state, clock, admin: String::new(), folder };
         cloud.admin = cloud.log_in(ADMIN_USER, ADMIN_PASSWORD, ADMIN_PROJECT).await;
         cloud
     }
@@ -58,6 +66,69 @@ impl Cloud {
         let scope = WantedScope::Project(ProjectSelector::Name(project.into(), domain()));
         let issued = self.state.services.identity.log_in(vec![proof], scope).await.unwrap();
         issued.token.expose_secret().to_owned()
+    }
+
+    /// A token of a new user with one role in a new project; both have the name.
+    pub async fn user(&self, name: &str, role: &str) -> String {
+        let (name, role, token) = (name.to_owned(), role.to_owned(), format!("the token of {name}"));
+        let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let now = self.clock.now().as_microsecond();
+        let write = move |connection: &rusqlite::Connection| {
+            connection.execute(
+                "INSERT INTO project (id, domain_id, parent_id, name) VALUES ('project-' || ?1, 'default', 'default', ?1)",
+                [&name],
+            )?;
+            connection.execute(
+                "INSERT INTO user (id, domain_id, name) VALUES ('user-' || ?1, 'default', ?1)",
+                [&name],
+            )?;
+            connection.execute(
+                "INSERT INTO role_assignment (actor_kind, actor_id, target_kind, target_id, role_id) \
+                 SELECT 'user', 'user-' || ?1, 'project', 'project-' || ?1, id FROM role WHERE name = ?2",
+                [&name, &role],
+            )?;
+            connection.execute(
+                "INSERT INTO token (hash, user_id, scope_kind, scope_id, methods, audit_ids, issued_at, expires_at) \
+                 VALUES (?2, 'user-' || ?1, 'project', 'project-' || ?1, '[\"password\"]', '[\"x\"]', ?3, ?4)",
+                rusqlite::params![name, hash, now, now + 3_600_000_000],
+            )?;
+            Ok::<_, StoreError>(())
+        };
+        self.state.services.deps.store.write(write).await.unwrap();
+        token
+    }
+
+    /// Whom a token stands for.
+    pub async fn actor(&self, token: &str) -> Actor {
+        self.state.services.identity.session(token).await.unwrap().actor(RequestId::fresh())
+    }
+
+    /// Runs SQL, to bring about what no API does.
+    pub async fn execute(&self, sql: String) {
+        let write =
+            move |connection: &rusqlite::Connection| Ok::<_, StoreError>(connection.execute_batch(&sql)?);
+        self.state.services.deps.store.write(write).await.unwrap();
+    }
+
+    /// A place among the files of images and servers.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("files").join(name)
+    }
+
+    /// What lies in a folder among those files.
+    pub fn files(&self, name: &str) -> Vec<OsString> {
+        std::fs::read_dir(self.path(name)).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    }
+
+    /// Waits until nothing lies in a folder: files are removed in the background.
+    pub async fn wait_for_empty(&self, name: &str) {
+        for _ in 0..1000 {
+            if self.files(name).is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("{name} still holds {:?}", self.files(name));
     }
 }
 

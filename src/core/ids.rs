@@ -38,6 +38,8 @@ uuid_id! {
     /// A server; also the UUID of its libvirt domain.
     ServerId;
     ImageId;
+    /// An import of an image, which its API shows as a task.
+    ImportId;
     NetworkId;
     SubnetId;
     PortId;

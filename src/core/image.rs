@@ -14,15 +14,14 @@ pub mod query;
 pub use change::{Attribute, Change};
 
 use super::actor::Actor;
-use super::ids::{ImageId, ProjectId};
+use super::ids::{ImageId, ImportId, ProjectId, RequestId, UserId};
 use super::{Error, Result};
 use jiff::Timestamp;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-/// The most bytes that one image may have: 1 TiB.
-pub const SIZE_CAP_BYTES: u64 = 1 << 40;
 /// The most custom properties, tags and members that one image may have.
 pub const PROPERTY_LIMIT: usize = 128;
 pub const TAG_LIMIT: usize = 128;
@@ -297,6 +296,7 @@ impl Image {
                 Some(_) => Ok(()),
                 None => Err(missing_property(&name)),
             },
+            Change::RemoveBase(name) => Err(Error::forbidden(format!("Property {name} may not be removed."))),
         }
     }
 
@@ -365,6 +365,27 @@ pub struct Member {
     pub status: MemberStatus,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+/// An import that was asked for, and is done: what was staged was inspected when it came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Import {
+    pub id: ImportId,
+    pub image_id: ImageId,
+    pub project_id: Option<ProjectId>,
+    pub user_id: UserId,
+    pub request_id: RequestId,
+    /// The request's body.
+    pub request: Value,
+    pub created_at: Timestamp,
+}
+
+/// What a project uses of an image resource, and how much it may; -1 is without limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    pub resource: &'static str,
+    pub usage: u64,
+    pub limit: i64,
 }
 
 /// The 403 for somebody who sees an image but may not do `action` to it.

@@ -3,12 +3,10 @@
 use super::StoreError;
 use super::images::word;
 use super::rows::{self, time, to_json};
-use crate::core::ids::{ImageId, ProjectId, RequestId, UserId};
-use crate::core::image::{Member, MemberStatus};
+use crate::core::ids::{ImageId, ProjectId};
+use crate::core::image::{Import, Member, MemberStatus};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde_json::Value;
-use uuid::Uuid;
 
 fn member(row: &Row<'_>) -> rusqlite::Result<Member> {
     Ok(Member {
@@ -78,25 +76,12 @@ pub fn delete(connection: &Connection, image: ImageId, project: &ProjectId) -> R
     Ok(changed == 1)
 }
 
-/// An import that was asked for, and is done: what was staged was inspected when it came.
-#[derive(Debug, Clone)]
-pub struct Import {
-    pub id: Uuid,
-    pub image_id: ImageId,
-    pub project_id: Option<ProjectId>,
-    pub user_id: UserId,
-    pub request_id: RequestId,
-    /// The request's body.
-    pub request: Value,
-    pub created_at: Timestamp,
-}
-
 pub fn insert_import(connection: &Connection, import: &Import) -> Result<(), StoreError> {
     connection.execute(
         "INSERT INTO image_import (id, image_id, project_id, user_id, request_id, request, created_at) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![
-            import.id.hyphenated().to_string(),
+            import.id,
             import.image_id,
             import.project_id,
             import.user_id,
@@ -114,7 +99,7 @@ pub fn imports(connection: &Connection, image: ImageId) -> Result<Vec<Import>, S
         .prepare_cached("SELECT * FROM image_import WHERE image_id = ?1 ORDER BY created_at, id")?;
     let imports = statement.query_map([image], |row| {
         Ok(Import {
-            id: word(row, "id")?,
+            id: row.get("id")?,
             image_id: row.get("image_id")?,
             project_id: row.get("project_id")?,
             user_id: row.get("user_id")?,

@@ -146,29 +146,36 @@ pub fn delete(connection: &Connection, id: ImageId, now: Timestamp) -> Result<bo
     Ok(changed == 1)
 }
 
-/// Takes back uploads that an earlier process did not finish, and returns their ids. Images that an open task is about to
-/// fill are its own business.
-pub fn reset_interrupted(connection: &Connection, now: Timestamp) -> Result<Vec<ImageId>, StoreError> {
-    let mut statement = connection.prepare(
+/// Takes back uploads that came to nothing, all of them or that of one image, and returns their ids. Images that an open
+/// task is about to fill are its own business.
+pub fn reset_interrupted(
+    connection: &Connection,
+    only: Option<ImageId>,
+    now: Timestamp,
+) -> Result<Vec<ImageId>, StoreError> {
+    let mut statement = connection.prepare_cached(
         "UPDATE image SET status = 'queued', size_bytes = NULL, virtual_bytes = NULL, md5 = NULL, sha512 = NULL, \
              updated_at = ?1 \
          WHERE deleted_at IS NULL AND file_format IS NULL AND status IN ('saving', 'uploading', 'importing') \
+           AND (?2 IS NULL OR id = ?2) \
            AND NOT EXISTS (SELECT 1 FROM task WHERE status IN ('pending', 'running', 'unwinding', 'stuck') \
                               AND instr(state, image.id) > 0) \
          RETURNING id",
     )?;
-    let ids = statement.query_map([now.as_microsecond()], |row| row.get(0))?;
+    let ids = statement.query_map(params![now.as_microsecond(), only], |row| row.get(0))?;
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
-/// Whether the image's bytes in the store are wanted: it has some, or a task is about to give it some.
+/// Whether the image's bytes in the store are wanted: it has some or is getting some, or a task that is not over speaks of
+/// it, as that of a server which is being made from it and has no base yet.
 pub fn wants_file(connection: &Connection, id: ImageId) -> Result<bool, StoreError> {
-    Ok(connection.query_row(
+    let mut statement = connection.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM image WHERE id = ?1 AND deleted_at IS NULL \
-                           AND (file_format IS NOT NULL OR status IN ('saving', 'uploading', 'importing')))",
-        [id],
-        |row| row.get(0),
-    )?)
+                           AND (file_format IS NOT NULL OR status IN ('saving', 'uploading', 'importing'))) \
+             OR EXISTS (SELECT 1 FROM task WHERE status IN ('pending', 'running', 'unwinding', 'stuck') \
+                           AND instr(state, ?1) > 0)",
+    )?;
+    Ok(statement.query_row([id.to_string()], |row| row.get(0))?)
 }
 
 /// Whether a server's disks may stand on the image: it was made from it, or a task that is not over speaks of it. What a

@@ -211,7 +211,8 @@ async fn interrupted_uploads_are_taken_back_unless_a_task_owns_them() {
             [ids[1].to_string()],
         )?;
         c.execute("UPDATE image SET status = 'uploading', file_format = 'raw' WHERE id = ?1", [ids[2]])?;
-        assert_eq!(reset_interrupted(c, from_micros(2))?, [ids[0]]);
+        assert!(reset_interrupted(c, Some(ids[1]), from_micros(2))?.is_empty());
+        assert_eq!(reset_interrupted(c, None, from_micros(2))?, [ids[0]]);
         assert_eq!(get(c, ids[0])?.map(|image| image.status), Some(Status::Queued));
         assert_eq!(get(c, ids[1])?.map(|image| image.status), Some(Status::Saving));
         assert!(!wants_file(c, ids[0])? && wants_file(c, ids[1])? && wants_file(c, ids[2])?);

@@ -63,6 +63,8 @@ pub enum Change {
     /// Sets what must be there already.
     Replace(Attribute),
     RemoveProperty(String),
+    /// Names something that every image has, and that cannot be removed.
+    RemoveBase(String),
 }
 
 impl Image {

@@ -2,6 +2,7 @@
 
 pub mod flavors;
 pub mod identity;
+pub mod images;
 pub mod keypairs;
 pub mod networks;
 pub mod quotas;
@@ -24,6 +25,7 @@ pub struct Deps {
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     pub identity: identity::Settings,
+    pub images: images::Settings,
 }
 
 /// All use cases, by resource.
@@ -34,6 +36,7 @@ pub struct Services {
     pub host: Host,
     pub flavors: flavors::FlavorService,
     pub identity: identity::IdentityService,
+    pub images: images::ImageService,
     pub keypairs: keypairs::KeypairService,
     pub networks: networks::NetworksService,
     pub quotas: quotas::QuotaService,
@@ -44,6 +47,7 @@ impl Services {
         Self {
             flavors: flavors::FlavorService::new(deps.clone()),
             identity: identity::IdentityService::new(deps.clone(), settings.identity),
+            images: images::ImageService::new(deps.clone(), host.images.clone(), settings.images),
             keypairs: keypairs::KeypairService::new(deps.clone()),
             networks: networks::NetworksService::new(deps.clone()),
             quotas: quotas::QuotaService::new(deps.clone()),

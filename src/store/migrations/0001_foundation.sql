@@ -197,8 +197,7 @@ CREATE TABLE image (
     created_at       INTEGER NOT NULL,
     updated_at       INTEGER NOT NULL,
     deleted_at       INTEGER,
-    CHECK ((status = 'deleted') = (deleted_at IS NOT NULL)),
-    CHECK (status <> 'active' OR file_format IS NOT NULL)
+    CHECK ((status = 'deleted') = (deleted_at IS NOT NULL))
 ) STRICT;
 CREATE INDEX image_created ON image (created_at DESC, id DESC) WHERE deleted_at IS NULL;
 CREATE INDEX image_owner ON image (owner) WHERE deleted_at IS NULL;
