@@ -102,3 +102,18 @@ impl RequestId {
         Self(format!("req-{}", Uuid::new_v4().hyphenated()))
     }
 }
+
+/// 128 random bits, 122 of them really so.
+pub fn random_number() -> u128 {
+    Uuid::new_v4().as_u128()
+}
+
+/// Random bytes that are no secret.
+pub fn random_bytes(count: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(count + 16);
+    while bytes.len() < count {
+        bytes.extend_from_slice(Uuid::new_v4().as_bytes());
+    }
+    bytes.truncate(count);
+    bytes
+}

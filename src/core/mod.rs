@@ -21,5 +21,6 @@ pub mod secret;
 pub mod security_group;
 pub mod server;
 pub mod service;
+pub mod workflow;
 
 pub use error::{Error, Kind, Result};

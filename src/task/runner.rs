@@ -387,7 +387,12 @@ impl<W: Workflow> Run<'_, W> {
                         }
                     }
                     Direction::Unwind => {
-                        let cause = Cause::Failed(error);
+                        // A step that was told to give way and did so has not failed.
+                        let cause = if self.context.preempted.is_cancelled() {
+                            Cause::Preempted
+                        } else {
+                            Cause::Failed(error)
+                        };
                         self.turn_back(None, Some(step.name), &cause).await?;
                         return self.unwind(cause).await;
                     }

@@ -1,0 +1,114 @@
+//! What several workflows do to bring a guest up or to take it away: reservations, files, definition, power.
+
+use super::{Blame, ServerEnv, Subject, domain};
+use crate::core::ids::ServerId;
+use crate::core::port::ServerNic;
+use crate::core::server::Server;
+use crate::host::disk::ImageFormat;
+use crate::host::hypervisor::spec::{DomainSpec, NicAttachment};
+use crate::host::net::{HostPortSpec, NetworkMode};
+use crate::host::storage::{BootSource, DiskPlan, ServerFiles};
+use crate::task::StepError;
+use futures_util::future::try_join_all;
+
+/// Ensures that every NIC gets its address from DHCP.
+pub async fn reserve_addresses(env: &ServerEnv, subject: &Subject) -> Result<(), StepError> {
+    let reservations = subject.nics.iter().filter_map(|nic| {
+        let port = reservation(&subject.server, nic)?;
+        Some(async move {
+            env.network
+                .ensure_port(nic.network_id, &port)
+                .await
+                .blame(&format!("Reserving address {} on network {}", port.address, nic.network_id))
+        })
+    });
+    try_join_all(reservations).await.map(drop)
+}
+
+/// Ensures that no NIC has an address from DHCP any more.
+pub async fn forget_addresses(env: &ServerEnv, nics: &[ServerNic]) -> Result<(), StepError> {
+    let removals = nics.iter().map(|nic| async move {
+        env.network
+            .remove_port(nic.network_id, &nic.mac.to_string())
+            .await
+            .blame(&format!("Removing the reservation of port {}", nic.port_id))
+    });
+    try_join_all(removals).await.map(drop)
+}
+
+fn reservation(server: &Server, nic: &ServerNic) -> Option<HostPortSpec> {
+    let address = nic.addresses.iter().find(|address| address.dhcp)?;
+    let label = server.hostname.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    Some(HostPortSpec {
+        id: nic.port_id,
+        mac: nic.mac.to_string(),
+        address: address.address,
+        hostname: (!label.is_empty()).then_some(label),
+    })
+}
+
+/// The files that the server should have, with the bytes of the config drive.
+pub fn disk_plan(server: &Server, config_drive: Option<Vec<u8>>) -> Result<DiskPlan, StepError> {
+    let image = server
+        .image_id
+        .ok_or_else(|| StepError::new(400, "The server has no image that it could be started from."))?;
+    let format: ImageFormat = server
+        .image_format
+        .as_deref()
+        .unwrap_or("raw")
+        .parse()
+        .map_err(|error: crate::host::disk::inspect::UnknownFormat| StepError::of(&error))?;
+    let boot = if format == ImageFormat::Iso {
+        BootSource::Cd { image }
+    } else {
+        BootSource::Disk { image, format }
+    };
+    Ok(DiskPlan {
+        server: server.id,
+        boot,
+        root_gib: server.flavor.disk_gib,
+        ephemeral_gib: server.flavor.ephemeral_gib,
+        swap_mib: server.flavor.swap_mib,
+        config_drive,
+    })
+}
+
+/// Ensures that the domain is defined as the rows say, over the files that exist.
+pub async fn define(env: &ServerEnv, subject: &Subject) -> Result<(), StepError> {
+    // Where a config drive is matters here, not what is on it.
+    let plan = disk_plan(&subject.server, subject.server.config_drive.then(Vec::new))?;
+    let files = env.storage.find(&plan).await.blame("Looking for the disks")?;
+    if files.root.is_none() {
+        return Err(StepError::new(
+            500,
+            "The root disk of the server is gone from this host. Delete the server, or rebuild it.",
+        ));
+    }
+    let spec = domain_spec(env, subject, &files);
+    env.hypervisor.define(&spec).await.blame("Defining the guest")
+}
+
+pub fn domain_spec(env: &ServerEnv, subject: &Subject, files: &ServerFiles) -> DomainSpec {
+    let console_log = env.storage.console_log(subject.server.id);
+    domain::spec(&subject.server, &subject.nics, files, console_log, |nic| match env.network.mode() {
+        NetworkMode::Bridged => NicAttachment::HostNetwork { name: env.network.host_name(nic.network_id) },
+        NetworkMode::User => NicAttachment::User,
+    })
+}
+
+/// Ensures that the guest runs on what the rows say.
+pub async fn power_on(env: &ServerEnv, subject: &Subject) -> Result<(), StepError> {
+    define(env, subject).await?;
+    env.hypervisor.start(subject.server.id).await.blame("Starting the guest")
+}
+
+/// Ensures that the guest does not run.
+pub async fn cut_power(env: &ServerEnv, id: ServerId) -> Result<(), StepError> {
+    env.hypervisor.destroy(id).await.blame("Cutting the guest's power")
+}
+
+/// Ensures that there is no domain.
+pub async fn remove_domain(env: &ServerEnv, id: ServerId) -> Result<(), StepError> {
+    cut_power(env, id).await?;
+    env.hypervisor.undefine(id).await.blame("Removing the guest's definition")
+}

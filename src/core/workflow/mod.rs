@@ -1,0 +1,131 @@
+//! How servers are made, changed and removed on the host: one file a verb, each a plain list of steps.
+//!
+//! A step looks first and then does what is missing, so that it can run again after a crash. What a workflow means for
+//! the server's row is written by its closing hooks, in the transaction that closes the task. Nothing here answers
+//! requests; services record what is to be done, and the engine runs it.
+
+mod bring_up;
+mod domain;
+pub mod guest;
+mod record;
+pub mod server_create;
+pub mod server_delete;
+pub mod server_reboot;
+pub mod server_start;
+pub mod server_stop;
+mod shut_down;
+
+use super::ids::ServerId;
+use super::port::ServerNic;
+use super::server::Server;
+use super::server::node::Node;
+use crate::host::disk::DiskError;
+use crate::host::hypervisor::{Hypervisor, HypervisorError};
+use crate::host::net::{HostNetwork, NetError};
+use crate::host::storage::Storage;
+use crate::store::{Store, server_ports, servers};
+use crate::task::{Engine, StepError};
+use serde::{Deserialize, Serialize};
+use std::error::Error as StdError;
+use std::sync::Arc;
+
+/// What the steps of all server workflows work with.
+pub struct ServerEnv {
+    pub store: Store,
+    pub hypervisor: Arc<dyn Hypervisor>,
+    pub network: Arc<dyn HostNetwork>,
+    pub storage: Arc<dyn Storage>,
+    pub node: Arc<Node>,
+}
+
+/// Tells the engine of all server workflows.
+#[must_use]
+pub fn register(engine: Engine, env: &Arc<ServerEnv>) -> Engine {
+    engine
+        .register::<server_create::ServerCreate>(env.clone())
+        .register::<server_delete::ServerDelete>(env.clone())
+        .register::<server_start::ServerStart>(env.clone())
+        .register::<server_stop::ServerStop>(env.clone())
+        .register::<server_reboot::ServerReboot>(env.clone())
+}
+
+/// What every task of a server knows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ServerTask {
+    pub server: ServerId,
+    /// The number of the action record.
+    pub action: i64,
+    /// The node that the work is done on.
+    pub host: Option<String>,
+}
+
+/// A server with its NICs, as a step finds it.
+struct Subject {
+    server: Server,
+    nics: Vec<ServerNic>,
+}
+
+impl ServerEnv {
+    async fn load(&self, id: ServerId) -> Result<Subject, StepError> {
+        let found = self
+            .store
+            .read::<_, crate::store::StoreError, _>(move |c| {
+                let Some(server) = servers::get(c, id)? else { return Ok(None) };
+                let nics = server_ports::server_nics(c, &[id])?.remove(&id).unwrap_or_default();
+                Ok(Some(Subject { server, nics }))
+            })
+            .await?;
+        found.ok_or_else(|| StepError::new(404, format!("Instance {id} could not be found.")))
+    }
+}
+
+/// A failed call on the host as the failure of a step: what was tried comes first, then why it failed.
+trait Blame<T> {
+    fn blame(self, tried: &str) -> Result<T, StepError>;
+}
+
+fn blamed(error: &(dyn StdError + 'static), tried: &str, transient: bool) -> StepError {
+    let mut step_error = StepError::of(error);
+    step_error.message = format!("{tried} failed: {}", step_error.message);
+    step_error.transient = transient;
+    step_error
+}
+
+/// Whether the same call may succeed soon: the link is down, or the outcome is unknown and has to be looked at.
+fn is_transient(error: &HypervisorError) -> bool {
+    match error {
+        HypervisorError::Unreachable(_) | HypervisorError::Deadline { .. } => true,
+        HypervisorError::NotFound(_)
+        | HypervisorError::Foreign(_)
+        | HypervisorError::WrongState(_)
+        | HypervisorError::Unsupported(_)
+        | HypervisorError::Failed { .. } => false,
+    }
+}
+
+impl<T> Blame<T> for Result<T, HypervisorError> {
+    fn blame(self, tried: &str) -> Result<T, StepError> {
+        self.map_err(|error| blamed(&error, tried, is_transient(&error)))
+    }
+}
+
+impl<T> Blame<T> for Result<T, NetError> {
+    fn blame(self, tried: &str) -> Result<T, StepError> {
+        self.map_err(|error| {
+            let transient = matches!(&error, NetError::Hypervisor(cause) if is_transient(cause));
+            blamed(&error, tried, transient)
+        })
+    }
+}
+
+impl<T> Blame<T> for Result<T, DiskError> {
+    fn blame(self, tried: &str) -> Result<T, StepError> {
+        self.map_err(|error| {
+            let mut step_error = blamed(&error, tried, false);
+            if matches!(error, DiskError::Full { .. }) {
+                step_error.message += " Delete servers or images, or ask the administrator for room.";
+            }
+            step_error
+        })
+    }
+}

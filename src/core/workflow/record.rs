@@ -1,0 +1,75 @@
+//! What workflows write about themselves: task states, events of the action record, faults.
+
+use super::ServerTask;
+use crate::core::server::Fault;
+use crate::core::server::state::{TaskState, VmState};
+use crate::store::server_actions::{self, EventFailure};
+use crate::store::servers::{self, Outcome};
+use crate::store::{Connection, StoreError};
+use crate::task::{Cause, TaskInfo};
+use jiff::Timestamp;
+
+/// Shows that the task has come to its next stage.
+pub fn enter(
+    c: &Connection,
+    task: &ServerTask,
+    info: &TaskInfo,
+    state: TaskState,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    servers::advance(c, task.server, info.id, state, now)
+}
+
+/// Begins an event of the task's action.
+pub fn begin(c: &Connection, task: &ServerTask, event: &str, now: Timestamp) -> Result<(), StoreError> {
+    server_actions::begin_event(c, task.action, event, task.host.as_deref(), now)
+}
+
+/// Ends the task well.
+pub fn succeed(
+    c: &Connection,
+    task: &ServerTask,
+    info: &TaskInfo,
+    outcome: Outcome,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    servers::finish(c, task.server, info.id, outcome, now)?;
+    server_actions::finish_events(c, task.action, None, now)
+}
+
+/// Ends the task badly: the fault is noted and the action says `Error`. One that gave way to a later task leaves no fault,
+/// and the server's state to that task.
+pub fn fail(
+    c: &Connection,
+    task: &ServerTask,
+    info: &TaskInfo,
+    cause: &Cause,
+    outcome: Outcome,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    match cause {
+        Cause::Failed(error) => {
+            let fault = Fault {
+                code: error.code,
+                message: error.message.clone(),
+                details: error.details.clone(),
+                created_at: now,
+            };
+            server_actions::set_fault(c, task.server, &fault)?;
+            let failure = EventFailure { message: &error.message, traceback: &error.details };
+            server_actions::finish_events(c, task.action, Some(failure), now)?;
+            servers::finish(c, task.server, info.id, outcome, now)
+        }
+        Cause::Preempted => {
+            let failure =
+                EventFailure { message: "Another request took the place of this one.", traceback: "" };
+            server_actions::finish_events(c, task.action, Some(failure), now)?;
+            servers::finish(c, task.server, info.id, Outcome { vm_state: None, ..outcome }, now)
+        }
+    }
+}
+
+/// The outcome that leaves a server in ERROR.
+pub fn in_error() -> Outcome {
+    Outcome { vm_state: Some(VmState::Error), ..Outcome::default() }
+}

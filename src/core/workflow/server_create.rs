@@ -1,0 +1,148 @@
+//! Makes a server on the host: addresses, disks, the guest.
+//!
+//! ```text
+//! building/scheduling -> networking -> block_device_mapping -> spawning -> active
+//!                             |                |                  |
+//!                             +----------------+------------------+--> undone, error with a fault
+//! ```
+
+use super::record::{self, in_error};
+use super::{Blame, ServerEnv, ServerTask, Subject, bring_up, guest};
+use crate::core::ids;
+use crate::core::port::PortStatus;
+use crate::core::server::state::{PowerState, TaskState, VmState};
+use crate::host::guest::{CONFIG_DRIVE_LABEL, iso9660};
+use crate::host::net::NetworkMode;
+use crate::store::servers::Outcome;
+use crate::store::{Connection, StoreError, server_ports};
+use crate::task::{Cause, Direction, Step, StepContext, StepError, StepFuture, TaskInfo, Workflow};
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The workflow of a create.
+pub struct ServerCreate;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CreateState {
+    #[serde(flatten)]
+    pub task: ServerTask,
+    /// For the config drive. Forgotten with the state when the task closes.
+    pub admin_password: String,
+}
+
+impl Workflow for ServerCreate {
+    const NAME: &'static str = "server_create";
+    const DIRECTION: Direction = Direction::Unwind;
+    type Env = ServerEnv;
+    type State = CreateState;
+
+    fn steps() -> Vec<Step<Self>> {
+        vec![
+            Step::new("networking", network)
+                .enter(|c, state, info, now| {
+                    record::begin(c, &state.task, "compute__do_build_and_run_instance", now)?;
+                    record::enter(c, &state.task, info, TaskState::Networking, now)
+                })
+                .undo(undo_network),
+            // The first disk over an image may have to wait for the image's conversion.
+            Step::new("block_device_mapping", disks)
+                .enter(|c, state, info, now| {
+                    record::enter(c, &state.task, info, TaskState::BlockDeviceMapping, now)
+                })
+                .undo(undo_disks)
+                .deadline(Duration::from_secs(4 * 3600)),
+            Step::new("spawning", spawn)
+                .enter(|c, state, info, now| record::enter(c, &state.task, info, TaskState::Spawning, now))
+                .undo(undo_spawn),
+        ]
+    }
+
+    fn done(c: &Connection, state: &CreateState, info: &TaskInfo, now: Timestamp) -> Result<(), StoreError> {
+        let outcome = Outcome {
+            vm_state: Some(VmState::Active),
+            power_state: Some(PowerState::Running),
+            launched: true,
+            unplaced: false,
+        };
+        server_ports::set_server_ports_status(c, state.task.server, PortStatus::Active, now)?;
+        record::succeed(c, &state.task, info, outcome, now)
+    }
+
+    fn unwound(
+        c: &Connection,
+        state: &CreateState,
+        info: &TaskInfo,
+        cause: &Cause,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        if let Cause::Failed(_) = cause {
+            server_ports::release_server_ports(c, state.task.server, now)?;
+        }
+        record::fail(c, &state.task, info, cause, Outcome { unplaced: true, ..in_error() }, now)
+    }
+
+    fn stuck(
+        c: &Connection,
+        state: &CreateState,
+        info: &TaskInfo,
+        cause: &Cause,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        record::fail(c, &state.task, info, cause, in_error(), now)
+    }
+}
+
+fn network<'a>(env: &'a ServerEnv, state: &'a mut CreateState, _: &'a StepContext) -> StepFuture<'a> {
+    Box::pin(async move {
+        let subject = env.load(state.task.server).await?;
+        bring_up::reserve_addresses(env, &subject).await
+    })
+}
+
+fn undo_network<'a>(env: &'a ServerEnv, state: &'a mut CreateState, _: &'a StepContext) -> StepFuture<'a> {
+    Box::pin(async move {
+        let subject = env.load(state.task.server).await?;
+        bring_up::forget_addresses(env, &subject.nics).await
+    })
+}
+
+fn disks<'a>(env: &'a ServerEnv, state: &'a mut CreateState, _: &'a StepContext) -> StepFuture<'a> {
+    Box::pin(async move {
+        let subject = env.load(state.task.server).await?;
+        let config_drive = match subject.server.config_drive {
+            true => Some(config_drive(env, &subject, &state.admin_password)?),
+            false => None,
+        };
+        let plan = bring_up::disk_plan(&subject.server, config_drive)?;
+        env.storage.ensure(&plan).await.blame("Making the disks").map(drop)
+    })
+}
+
+fn undo_disks<'a>(env: &'a ServerEnv, state: &'a mut CreateState, _: &'a StepContext) -> StepFuture<'a> {
+    Box::pin(async move { env.storage.remove(state.task.server).await.blame("Removing the disks") })
+}
+
+fn spawn<'a>(env: &'a ServerEnv, state: &'a mut CreateState, _: &'a StepContext) -> StepFuture<'a> {
+    Box::pin(async move {
+        let subject = env.load(state.task.server).await?;
+        bring_up::power_on(env, &subject).await
+    })
+}
+
+fn undo_spawn<'a>(env: &'a ServerEnv, state: &'a mut CreateState, _: &'a StepContext) -> StepFuture<'a> {
+    Box::pin(async move { bring_up::remove_domain(env, state.task.server).await })
+}
+
+fn config_drive(env: &ServerEnv, subject: &Subject, password: &str) -> Result<Vec<u8>, StepError> {
+    let extras = guest::Extras {
+        zone: env.node.zone.clone(),
+        admin_password: Some(SecretString::from(password)),
+        random_seed: ids::random_bytes(512),
+        dhcp_only: env.network.mode() == NetworkMode::User,
+    };
+    let documents = guest::documents(&subject.server, &subject.nics, extras);
+    iso9660::write(CONFIG_DRIVE_LABEL, &documents.config_drive(), subject.server.created_at)
+        .map_err(|error| StepError::of(&error))
+}
