@@ -4,6 +4,7 @@ use super::{Shared, State};
 use crate::core::actor::Actor;
 use crate::core::clock::{Clock, from_micros};
 use crate::core::ids::RequestId;
+use crate::core::server::node::Node;
 use crate::core::service::identity::{
     ADMIN_PROJECT, ADMIN_USER, DomainSelector, ProjectSelector, Proof, UserSelector, WantedScope,
 };
@@ -52,6 +53,8 @@ impl Cloud {
         let deps = Deps { store, clock: clock.clone(), tasks };
         let services = Services::new(deps, fake_host(folder.path()), Settings::default());
         tokio::spawn(services.images.clone().upkeep(CancellationToken::new()));
+        let services =
+            Services::new(deps, fake_host(folder.path()), Arc::new(Node::roomy()), Settings::default());
         services.identity.bootstrap(ADMIN_PASSWORD.into()).await.unwrap();
         let state = Arc::new(Shared::new(services, None, false));
         let mut cloud = Self { state, clock, admin: String::new(), folder };

@@ -129,11 +129,7 @@ fn row(row: &Row<'_>) -> Result<TaskRow, StoreError> {
 pub fn enqueue(c: &Connection, task: &NewTask<'_>, now: Timestamp) -> Result<i64, StoreError> {
     let at = now.as_microsecond();
     if task.preempt {
-        c.prepare_cached(
-            "UPDATE task SET preempted = 1, not_before = 0, updated_at = ?2
-             WHERE subject = ?1 AND status IN ('pending', 'running', 'unwinding')",
-        )?
-        .execute(params![task.subject, at])?;
+        preempt(c, task.subject, now)?;
     }
     c.prepare_cached(
         "INSERT INTO task (workflow, subject, status, state, request_id, created_at, updated_at)
@@ -141,6 +137,27 @@ pub fn enqueue(c: &Connection, task: &NewTask<'_>, now: Timestamp) -> Result<i64
     )?
     .execute(params![task.workflow, task.subject, task.state, task.request_id, at])?;
     Ok(c.last_insert_rowid())
+}
+
+/// Tells the open tasks of a subject to stop at their next step boundary.
+pub fn preempt(c: &Connection, subject: &str, now: Timestamp) -> Result<(), StoreError> {
+    c.prepare_cached(
+        "UPDATE task SET preempted = 1, not_before = 0, updated_at = ?2
+         WHERE subject = ?1 AND status IN ('pending', 'running', 'unwinding')",
+    )?
+    .execute(params![subject, now.as_microsecond()])?;
+    Ok(())
+}
+
+/// Whether a task of this kind is open for the subject.
+pub fn is_open(c: &Connection, subject: &str, workflow: &str) -> Result<bool, StoreError> {
+    Ok(c.prepare_cached(
+        "SELECT 1 FROM task WHERE subject = ?1 AND workflow = ?2
+         AND status IN ('pending', 'running', 'unwinding') LIMIT 1",
+    )?
+    .query_row([subject, workflow], |_| Ok(()))
+    .optional()?
+    .is_some())
 }
 
 /// The first open task of every subject, oldest first: what may run.

@@ -27,6 +27,15 @@ pub fn of_many(name: &str, index: u32, count: u32) -> String {
     if count == 1 { name.to_owned() } else { format!("{name}-{}", index + 1) }
 }
 
+/// The name under which the guest knows its root disk, by the image's `hw_disk_bus`.
+pub fn root_device(disk_bus: Option<&str>) -> &'static str {
+    match disk_bus {
+        Some("scsi" | "sata" | "usb") => "/dev/sda",
+        Some("ide") => "/dev/hda",
+        _ => "/dev/vda",
+    }
+}
+
 /// Twelve letters and digits that cannot be mistaken for one another, from 128 random bits.
 pub fn password(random: u128) -> String {
     const GROUPS: [&[u8]; 3] = [b"23456789", b"ABCDEFGHJKLMNPQRSTUVWXYZ", b"abcdefghijkmnopqrstuvwxyz"];

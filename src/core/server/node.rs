@@ -17,6 +17,20 @@ pub struct Node {
     pub force_config_drive: bool,
 }
 
+#[cfg(test)]
+impl Node {
+    /// A node with room for a few thousand small servers, whose guests have little time to shut down.
+    pub(crate) fn roomy() -> Self {
+        Self {
+            name: "node".into(),
+            zone: "nova".into(),
+            capacity: Capacity { cores: 1 << 20, ram_mib: 1 << 30, disk_mib: 1 << 30 },
+            shutdown_timeout: Duration::from_millis(200),
+            force_config_drive: false,
+        }
+    }
+}
+
 /// How much may be promised: the host's own figures times the ratios, less what is kept for the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {

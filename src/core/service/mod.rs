@@ -6,11 +6,14 @@ pub mod images;
 pub mod keypairs;
 pub mod networks;
 pub mod quotas;
+pub mod servers;
 
 use super::clock::Clock;
+use super::server::node::Node;
 use crate::host::Host;
 use crate::store::Store;
 use crate::task::Tasks;
+use std::sync::Arc;
 
 /// What every use case needs.
 #[derive(Clone)]
@@ -40,10 +43,11 @@ pub struct Services {
     pub keypairs: keypairs::KeypairService,
     pub networks: networks::NetworksService,
     pub quotas: quotas::QuotaService,
+    pub servers: servers::Servers,
 }
 
 impl Services {
-    pub fn new(deps: Deps, host: Host, settings: Settings) -> Self {
+    pub fn new(deps: Deps, host: Host, node: Arc<Node>, settings: Settings) -> Self {
         Self {
             flavors: flavors::FlavorService::new(deps.clone()),
             identity: identity::IdentityService::new(deps.clone(), settings.identity),
@@ -51,6 +55,7 @@ impl Services {
             keypairs: keypairs::KeypairService::new(deps.clone()),
             networks: networks::NetworksService::new(deps.clone()),
             quotas: quotas::QuotaService::new(deps.clone()),
+            servers: servers::Servers::new(deps.clone(), host.storage.clone(), node),
             host,
             deps,
         }

@@ -1,28 +1,44 @@
 //! What several workflows do to bring a guest up or to take it away: reservations, files, definition, power.
 
 use super::{Blame, ServerEnv, Subject, domain};
-use crate::core::ids::ServerId;
+use crate::core::ids::{NetworkId, ServerId};
 use crate::core::port::ServerNic;
+use crate::core::reconcile::host_networks::{nic_reservation, spec};
 use crate::core::server::Server;
 use crate::host::disk::ImageFormat;
 use crate::host::hypervisor::spec::{DomainSpec, NicAttachment};
-use crate::host::net::{HostPortSpec, NetworkMode};
+use crate::host::net::{HostPortSpec, NetError, NetworkMode};
 use crate::host::storage::{BootSource, DiskPlan, ServerFiles};
 use crate::task::StepError;
 use futures_util::future::try_join_all;
 
-/// Ensures that every NIC gets its address from DHCP.
+/// Ensures that every NIC gets its address from DHCP. A network that is not on the host any more is made again.
 pub async fn reserve_addresses(env: &ServerEnv, subject: &Subject) -> Result<(), StepError> {
     let reservations = subject.nics.iter().filter_map(|nic| {
-        let port = reservation(&subject.server, nic)?;
-        Some(async move {
-            env.network
-                .ensure_port(nic.network_id, &port)
-                .await
-                .blame(&format!("Reserving address {} on network {}", port.address, nic.network_id))
-        })
+        let port = nic_reservation(nic, &subject.server.hostname)?;
+        Some(async move { reserve(env, nic.network_id, &port).await })
     });
     try_join_all(reservations).await.map(drop)
+}
+
+async fn reserve(env: &ServerEnv, network: NetworkId, port: &HostPortSpec) -> Result<(), StepError> {
+    let tried = format!("Reserving address {} on network {network}", port.address);
+    match env.network.ensure_port(network, port).await {
+        Err(NetError::NotFound(_)) => {
+            let spec = env.store.read(move |c| spec(c, network)).await?.ok_or_else(|| {
+                StepError::new(
+                    500,
+                    format!("{tried} failed: the network has no subnet with a gateway. Give it one."),
+                )
+            })?;
+            env.network
+                .ensure_network(&spec)
+                .await
+                .blame(&format!("Making network {network} on this host"))?;
+            env.network.ensure_port(network, port).await.blame(&tried)
+        }
+        result => result.blame(&tried),
+    }
 }
 
 /// Ensures that no NIC has an address from DHCP any more.
@@ -34,17 +50,6 @@ pub async fn forget_addresses(env: &ServerEnv, nics: &[ServerNic]) -> Result<(),
             .blame(&format!("Removing the reservation of port {}", nic.port_id))
     });
     try_join_all(removals).await.map(drop)
-}
-
-fn reservation(server: &Server, nic: &ServerNic) -> Option<HostPortSpec> {
-    let address = nic.addresses.iter().find(|address| address.dhcp)?;
-    let label = server.hostname.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    Some(HostPortSpec {
-        id: nic.port_id,
-        mac: nic.mac.to_string(),
-        address: address.address,
-        hostname: (!label.is_empty()).then_some(label),
-    })
 }
 
 /// The files that the server should have, with the bytes of the config drive.

@@ -41,12 +41,6 @@ pub fn spec(
     }
 }
 
-/// The name under which the guest knows its root disk.
-pub fn root_device_name(image_properties: &std::collections::BTreeMap<String, String>) -> String {
-    let bus = disk_bus(image_properties.get("hw_disk_bus").map(String::as_str));
-    format!("/dev/{}a", prefix(bus))
-}
-
 fn nic_spec(nic: &ServerNic, model: NicModel, attachment: NicAttachment) -> NicSpec {
     NicSpec {
         port: nic.port_id,
@@ -179,6 +173,7 @@ fn video(property: Option<&str>) -> VideoModel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::server::naming::root_device;
     use crate::core::server::sample;
 
     fn files() -> ServerFiles {
@@ -206,13 +201,13 @@ mod tests {
             targets(&server),
             named([("vda", Some(1)), ("vdb", None), ("vdc", None), ("sda", Some(2)), ("sdb", None)])
         );
-        assert_eq!(root_device_name(&server.image_properties), "/dev/vda");
+        assert_eq!(root_device(None), "/dev/vda");
         server.image_properties.insert("hw_disk_bus".into(), "sata".into());
         assert_eq!(
             targets(&server),
             named([("sda", Some(1)), ("sdb", None), ("sdc", None), ("sdd", Some(2)), ("sde", None)])
         );
-        assert_eq!(root_device_name(&server.image_properties), "/dev/sda");
+        assert_eq!(root_device(Some("sata")), "/dev/sda");
     }
 
     #[test]

@@ -40,20 +40,20 @@ impl Workflow for ServerCreate {
 
     fn steps() -> Vec<Step<Self>> {
         vec![
-            Step::new("networking", network)
+            Step::<Self>::new("networking", network)
                 .enter(|c, state, info, now| {
                     record::begin(c, &state.task, "compute__do_build_and_run_instance", now)?;
                     record::enter(c, &state.task, info, TaskState::Networking, now)
                 })
                 .undo(undo_network),
             // The first disk over an image may have to wait for the image's conversion.
-            Step::new("block_device_mapping", disks)
+            Step::<Self>::new("block_device_mapping", disks)
                 .enter(|c, state, info, now| {
                     record::enter(c, &state.task, info, TaskState::BlockDeviceMapping, now)
                 })
                 .undo(undo_disks)
                 .deadline(Duration::from_secs(4 * 3600)),
-            Step::new("spawning", spawn)
+            Step::<Self>::new("spawning", spawn)
                 .enter(|c, state, info, now| record::enter(c, &state.task, info, TaskState::Spawning, now))
                 .undo(undo_spawn),
         ]

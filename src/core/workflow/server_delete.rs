@@ -19,13 +19,13 @@ impl Workflow for ServerDelete {
 
     fn steps() -> Vec<Step<Self>> {
         vec![
-            Step::new("domain", remove_domain).enter(|c, task, info, now| {
+            Step::<Self>::new("domain", remove_domain).enter(|c, task, info, now| {
                 if task.host.is_some() {
                     record::begin(c, task, "compute_terminate_instance", now)?;
                 }
                 record::enter(c, task, info, TaskState::Deleting, now)
             }),
-            Step::new("remains", remove_remains),
+            Step::<Self>::new("remains", remove_remains),
         ]
     }
 

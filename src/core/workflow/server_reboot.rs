@@ -40,7 +40,7 @@ impl Workflow for ServerReboot {
 
     fn steps() -> Vec<Step<Self>> {
         vec![
-            Step::new("pending", go_down)
+            Step::<Self>::new("pending", go_down)
                 .enter(|c, state, info, now| {
                     record::begin(c, &state.task, "compute_reboot_instance", now)?;
                     let pending =
@@ -48,7 +48,7 @@ impl Workflow for ServerReboot {
                     record::enter(c, &state.task, info, pending, now)
                 })
                 .deadline(Duration::from_secs(24 * 3600)),
-            Step::new("started", come_up).enter(|c, state, info, now| {
+            Step::<Self>::new("started", come_up).enter(|c, state, info, now| {
                 let started =
                     if state.hard { TaskState::RebootStartedHard } else { TaskState::RebootStarted };
                 record::enter(c, &state.task, info, started, now)

@@ -20,7 +20,7 @@ impl Workflow for ServerStart {
 
     fn steps() -> Vec<Step<Self>> {
         vec![
-            Step::new("power_on", power_on)
+            Step::<Self>::new("power_on", power_on)
                 .enter(|c, task, info, now| {
                     record::begin(c, task, "compute_start_instance", now)?;
                     record::enter(c, task, info, TaskState::PoweringOn, now)

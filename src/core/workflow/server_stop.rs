@@ -30,7 +30,7 @@ impl Workflow for ServerStop {
 
     fn steps() -> Vec<Step<Self>> {
         vec![
-            Step::new("power_off", power_off)
+            Step::<Self>::new("power_off", power_off)
                 .enter(|c, state, info, now| {
                     record::begin(c, &state.task, "compute_stop_instance", now)?;
                     record::enter(c, &state.task, info, TaskState::PoweringOff, now)

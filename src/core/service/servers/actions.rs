@@ -1,0 +1,195 @@
+//! Actions on existing servers: decided, recorded, and where they take time, handed to a task.
+
+use super::Servers;
+use crate::core::actor::Actor;
+use crate::core::ids::ServerId;
+use crate::core::server::action::Action;
+use crate::core::server::decide::{Plan, decide};
+use crate::core::server::state::VmState;
+use crate::core::server::{Lock, LockHolder, Server};
+use crate::core::workflow::ServerTask;
+use crate::core::workflow::server_delete::ServerDelete;
+use crate::core::workflow::server_reboot::{RebootState, ServerReboot};
+use crate::core::workflow::server_start::ServerStart;
+use crate::core::workflow::server_stop::{ServerStop, StopState};
+use crate::core::{Error, Result};
+use crate::store::rows::to_json;
+use crate::store::server_actions::NewAction;
+use crate::store::tasks::{self, NewTask};
+use crate::store::{Connection, server_actions, servers};
+use crate::task::Workflow;
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// To which state an admin forces a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResetTo {
+    Active,
+    Error,
+}
+
+/// Records an admitted action under its caller's name; gives the record's number.
+fn record(c: &Connection, actor: &Actor, server: &Server, name: &str, now: Timestamp) -> Result<i64> {
+    let action = NewAction {
+        server: server.id,
+        request_id: &actor.request_id.0,
+        action: name,
+        user_id: Some(actor.user_id.as_str()),
+        project_id: actor.project_id.as_ref().map(|project| project.as_str()),
+    };
+    Ok(server_actions::record(c, &action, now)?)
+}
+
+/// Admits the action, records it, sets its first task state and appends its task.
+fn set_going<W, S>(
+    c: &Connection,
+    actor: &Actor,
+    server: &Server,
+    action: Action,
+    now: Timestamp,
+    state: impl FnOnce(ServerTask) -> S,
+) -> Result<()>
+where
+    W: Workflow<State = S>,
+    S: Serialize,
+{
+    let Plan { task_state, record: name } = decide(server, action, actor)?;
+    let number = record(c, actor, server, name.unwrap_or_else(|| action.name()), now)?;
+    if let Some(task_state) = task_state {
+        servers::begin(c, server.id, task_state, now)?;
+    }
+    let state = state(ServerTask { server: server.id, action: number, host: server.host.clone() });
+    let task = NewTask {
+        workflow: W::NAME,
+        subject: &server.id.to_string(),
+        state: &to_json(&state)?,
+        request_id: &actor.request_id.0,
+        // Only what may take another's place is admitted while there is another.
+        preempt: server.task_state.is_some(),
+    };
+    tasks::enqueue(c, &task, now)?;
+    Ok(())
+}
+
+impl Servers {
+    /// Deletes a server, whatever is being done to it. A second request while it is being deleted changes nothing.
+    pub async fn delete(&self, actor: &Actor, id: ServerId, force: bool) -> Result<()> {
+        let action = if force { Action::ForceDelete } else { Action::Delete };
+        self.change(actor, id, move |c, actor, server, now| {
+            decide(&server, action, actor)?;
+            if tasks::is_open(c, &id.to_string(), ServerDelete::NAME)? {
+                return Ok(());
+            }
+            set_going::<ServerDelete, _>(c, actor, &server, action, now, |task| task)
+        })
+        .await?;
+        self.deps.tasks.wake();
+        Ok(())
+    }
+
+    pub async fn start(&self, actor: &Actor, id: ServerId) -> Result<()> {
+        self.change(actor, id, move |c, actor, server, now| {
+            set_going::<ServerStart, _>(c, actor, &server, Action::Start, now, |task| task)
+        })
+        .await?;
+        self.deps.tasks.wake();
+        Ok(())
+    }
+
+    pub async fn stop(&self, actor: &Actor, id: ServerId) -> Result<()> {
+        self.change(actor, id, move |c, actor, server, now| {
+            set_going::<ServerStop, _>(c, actor, &server, Action::Stop, now, |task| StopState {
+                task,
+                force: false,
+            })
+        })
+        .await?;
+        self.deps.tasks.wake();
+        Ok(())
+    }
+
+    pub async fn reboot(&self, actor: &Actor, id: ServerId, hard: bool) -> Result<()> {
+        let action = if hard { Action::RebootHard } else { Action::RebootSoft };
+        self.change(actor, id, move |c, actor, server, now| {
+            set_going::<ServerReboot, _>(c, actor, &server, action, now, |task| RebootState {
+                task,
+                hard,
+                rebooted: false,
+                runs: false,
+            })
+        })
+        .await?;
+        self.deps.tasks.wake();
+        Ok(())
+    }
+
+    /// Locks a server for all but admins. One that is locked already stays as it is, unless an admin of another project
+    /// takes the lock over.
+    pub async fn lock(&self, actor: &Actor, id: ServerId, reason: Option<String>) -> Result<()> {
+        self.change(actor, id, move |c, actor, mut server, now| {
+            decide(&server, Action::Lock, actor)?;
+            let owner = actor.owns(&server.project_id);
+            if owner && server.lock.is_some() {
+                return Ok(());
+            }
+            let by = if owner { LockHolder::Owner } else { LockHolder::Admin };
+            server.lock = Some(Lock { by, reason });
+            servers::update(c, &server, now)?;
+            at_once(c, actor, &server, "lock", "api_lock", now)
+        })
+        .await
+    }
+
+    pub async fn unlock(&self, actor: &Actor, id: ServerId) -> Result<()> {
+        self.change(actor, id, move |c, actor, mut server, now| {
+            decide(&server, Action::Unlock, actor)?;
+            server.lock = None;
+            servers::update(c, &server, now)?;
+            at_once(c, actor, &server, "unlock", "api_unlock", now)
+        })
+        .await
+    }
+
+    /// Forces the state that a server shows. A task that is going on is told to stop, and clears its task state when it has;
+    /// a delete goes on.
+    pub async fn reset_state(&self, actor: &Actor, id: ServerId, to: ResetTo) -> Result<()> {
+        self.change(actor, id, move |c, actor, server, now| {
+            decide(&server, Action::ResetState, actor)?;
+            let subject = id.to_string();
+            let vm = match to {
+                ResetTo::Active => VmState::Active,
+                ResetTo::Error => VmState::Error,
+            };
+            let busy = tasks::is_busy(c, &subject)?;
+            if busy && !tasks::is_open(c, &subject, ServerDelete::NAME)? {
+                tasks::preempt(c, &subject, now)?;
+            }
+            servers::reset(c, id, vm, busy, now)?;
+            record(c, actor, &server, "resetState", now).map(drop)
+        })
+        .await?;
+        self.deps.tasks.wake();
+        Ok(())
+    }
+
+    /// Nothing needs to be injected: guests ask for their network settings. Admitted as any other action is.
+    pub async fn inject_network_info(&self, actor: &Actor, id: ServerId) -> Result<()> {
+        let server = self.find(actor, id, super::Among::Living).await?;
+        decide(&server, Action::InjectNetworkInfo, actor).map(drop).map_err(Error::from)
+    }
+}
+
+/// Records an action that was done within its request.
+fn at_once(
+    c: &Connection,
+    actor: &Actor,
+    server: &Server,
+    name: &str,
+    event: &str,
+    now: Timestamp,
+) -> Result<()> {
+    let number = record(c, actor, server, name, now)?;
+    server_actions::begin_event(c, number, event, server.host.as_deref(), now)?;
+    server_actions::finish_events(c, number, None, now)?;
+    Ok(())
+}

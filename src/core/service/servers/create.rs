@@ -1,0 +1,228 @@
+//! Creating servers: one transaction checks everything, makes rows and ports, and appends the tasks.
+
+use super::{Servers, admission, project_of};
+use crate::core::actor::Actor;
+use crate::core::ids::{self, ProjectId, ServerId};
+use crate::core::image::Image;
+use crate::core::server::create::{CreateServer, CreatedServers};
+use crate::core::server::naming;
+use crate::core::server::node::{Claim, Node};
+use crate::core::server::state::{PowerState, TaskState, VmState};
+use crate::core::server::{DiskConfig, Fault, Server, ServerFlavor, ServerKey};
+use crate::core::workflow::ServerTask;
+use crate::core::workflow::server_create::{CreateState, ServerCreate};
+use crate::core::{Error, Result};
+use crate::store::rows::to_json;
+use crate::store::server_actions::{EventFailure, NewAction};
+use crate::store::server_ports::{self, PortOwner};
+use crate::store::tasks::{self, NewTask};
+use crate::store::{Connection, quotas, server_actions, server_usage, servers};
+use crate::task::Workflow;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+impl Servers {
+    /// Accepts a request for servers. What cannot be granted at all is refused and leaves nothing; servers for which this
+    /// host has no room are made, in ERROR with a fault that says so.
+    pub async fn create(&self, actor: &Actor, command: CreateServer) -> Result<CreatedServers> {
+        let request = Request {
+            actor: actor.clone(),
+            project: project_of(actor)?.clone(),
+            reservation_id: naming::reservation_id(ids::random_number()),
+            admin_password: command
+                .admin_password
+                .clone()
+                .unwrap_or_else(|| naming::password(ids::random_number())),
+            disk_config: command.disk_config.unwrap_or(DiskConfig::Manual),
+            now: self.deps.clock.now(),
+            command,
+        };
+        let node = self.node.clone();
+        let created = self.deps.store.write(move |c| request.carry_out(c, &node)).await?;
+        self.deps.tasks.wake();
+        Ok(created)
+    }
+}
+
+/// A create with all that is decided once for all of its servers.
+struct Request {
+    actor: Actor,
+    project: ProjectId,
+    command: CreateServer,
+    reservation_id: String,
+    admin_password: String,
+    disk_config: DiskConfig,
+    now: Timestamp,
+}
+
+/// What was looked up for the request.
+struct Found {
+    flavor: ServerFlavor,
+    image: Image,
+    image_properties: BTreeMap<String, String>,
+    key: Option<ServerKey>,
+    zone: Option<String>,
+    impossible: Option<String>,
+}
+
+impl Request {
+    fn carry_out(self, c: &Connection, node: &Node) -> Result<CreatedServers> {
+        let placement = admission::placement(&self.command, &self.actor, node)?;
+        let flavor = admission::flavor(c, &self.actor, &self.project, &self.command.flavor_id)?;
+        let image = admission::image(c, &self.actor, &self.command)?;
+        let key = admission::key(c, &self.actor, self.command.key_name.as_deref())?;
+        let limits = quotas::limits(c, &self.project)?;
+        admission::check_contents(&limits, &self.command)?;
+        admission::check_fit(&image, &flavor, &self.actor)?;
+        let count = admission::count_within_quota(c, &self.project, &limits, &flavor, &self.command)?;
+        let image_properties = image
+            .properties
+            .iter()
+            .filter_map(|(name, value)| Some((name.clone(), value.clone()?)))
+            .collect();
+        let found = Found {
+            flavor,
+            image,
+            image_properties,
+            key,
+            zone: placement.zone,
+            impossible: placement.impossible,
+        };
+        let ids = (0..count).map(|index| self.one(c, node, &found, index, count)).collect::<Result<_>>()?;
+        Ok(CreatedServers {
+            reservation_id: self.reservation_id,
+            ids,
+            admin_password: self.admin_password,
+            disk_config: self.disk_config,
+        })
+    }
+
+    /// Makes the server at `index` of `count`.
+    fn one(&self, c: &Connection, node: &Node, found: &Found, index: u32, count: u32) -> Result<ServerId> {
+        let obstacle = match &found.impossible {
+            Some(reason) => Some(reason.clone()),
+            None => lacks_room(c, node, &found.flavor)?,
+        };
+        let mut server = self.server(node, found, index, count);
+        if obstacle.is_some() {
+            (server.vm_state, server.task_state, server.host) = (VmState::Error, None, None);
+        }
+        servers::insert(c, &server)?;
+        let action = server_actions::record(
+            c,
+            &NewAction {
+                server: server.id,
+                request_id: &self.actor.request_id.0,
+                action: "create",
+                user_id: Some(self.actor.user_id.as_str()),
+                project_id: Some(self.project.as_str()),
+            },
+            self.now,
+        )?;
+        match obstacle {
+            Some(reason) => self.refuse_placement(c, &server, action, &reason)?,
+            None => self.set_going(c, node, &server, action)?,
+        }
+        Ok(server.id)
+    }
+
+    fn set_going(&self, c: &Connection, node: &Node, server: &Server, action: i64) -> Result<()> {
+        let owner = PortOwner {
+            server: server.id,
+            project: &self.project,
+            admin: self.actor.is_admin(),
+            zone: &node.zone,
+            host: &node.name,
+            security_groups: &self.command.security_groups,
+            now: self.now,
+        };
+        server_ports::plan_server_ports(c, &owner, &self.command.networks)?;
+        let state = CreateState {
+            task: ServerTask { server: server.id, action, host: server.host.clone() },
+            admin_password: self.admin_password.clone(),
+        };
+        let task = NewTask {
+            workflow: ServerCreate::NAME,
+            subject: &server.id.to_string(),
+            state: &to_json(&state)?,
+            request_id: &self.actor.request_id.0,
+            preempt: false,
+        };
+        tasks::enqueue(c, &task, self.now)?;
+        Ok(())
+    }
+
+    /// The server exists and says why it cannot be anywhere.
+    fn refuse_placement(&self, c: &Connection, server: &Server, action: i64, reason: &str) -> Result<()> {
+        let message = format!("No valid host was found. {reason}");
+        let fault =
+            Fault { code: 500, message: message.clone(), details: String::new(), created_at: self.now };
+        server_actions::set_fault(c, server.id, &fault)?;
+        server_actions::begin_event(c, action, "conductor_schedule_and_build_instances", None, self.now)?;
+        let failure = EventFailure { message: &message, traceback: "" };
+        server_actions::finish_events(c, action, Some(failure), self.now)?;
+        Ok(())
+    }
+
+    fn server(&self, node: &Node, found: &Found, index: u32, count: u32) -> Server {
+        let command = &self.command;
+        let id = ServerId::random();
+        let name = naming::of_many(&command.name, index, count);
+        let property = |name| found.image_properties.get(name).map(String::as_str);
+        let mut tags = command.tags.clone();
+        tags.sort_unstable();
+        tags.dedup();
+        Server {
+            number: 0,
+            id,
+            project_id: self.project.clone(),
+            user_id: self.actor.user_id.clone(),
+            hostname: command.hostname.clone().unwrap_or_else(|| naming::hostname(&name, id)),
+            name,
+            description: command.description.clone(),
+            vm_state: VmState::Building,
+            task_state: Some(TaskState::Scheduling),
+            power_state: PowerState::NoState,
+            progress: 0,
+            host: Some(node.name.clone()),
+            image_id: Some(found.image.id),
+            image_format: found.image.boot_format().map(str::to_owned),
+            root_device_name: Some(naming::root_device(property("hw_disk_bus")).to_owned()),
+            config_drive: command.config_drive == Some(true)
+                || node.force_config_drive
+                || property("img_config_drive") == Some("mandatory"),
+            image_properties: found.image_properties.clone(),
+            kernel_id: String::new(),
+            ramdisk_id: String::new(),
+            flavor: found.flavor.clone(),
+            key: found.key.clone(),
+            pinned_zone: found.zone.clone(),
+            metadata: command.metadata.clone(),
+            tags,
+            user_data: command.user_data.clone(),
+            personality: command.personality.clone(),
+            security_groups: command.security_groups.clone(),
+            access_ip_v4: command.access_ip_v4,
+            access_ip_v6: command.access_ip_v6,
+            disk_config: self.disk_config,
+            reservation_id: self.reservation_id.clone(),
+            launch_index: index,
+            lock: None,
+            scheduler_hints: command.scheduler_hints.clone(),
+            trusted_certificates: command.trusted_certificates.clone(),
+            guest_password: String::new(),
+            created_at: self.now,
+            updated_at: self.now,
+            launched_at: None,
+            terminated_at: None,
+            deleted_at: None,
+        }
+    }
+}
+
+/// Why this host cannot take one more server of the flavor.
+fn lacks_room(c: &Connection, node: &Node, flavor: &ServerFlavor) -> Result<Option<String>, Error> {
+    let used = server_usage::of_host(c, &node.name)?;
+    let promised = Claim { cores: used.cores, ram_mib: used.ram_mib, disk_mib: used.disk_mib };
+    Ok(node.capacity.lacks(promised, Claim::of(flavor)))
+}
