@@ -51,10 +51,9 @@ impl Cloud {
         };
         let tasks = Engine::new(store.clone(), now, Tuning::default(), Failpoints::default()).start();
         let deps = Deps { store, clock: clock.clone(), tasks };
-        let services = Services::new(deps, fake_host(folder.path()), Settings::default());
-        tokio::spawn(services.images.clone().upkeep(CancellationToken::new()));
         let services =
             Services::new(deps, fake_host(folder.path()), Arc::new(Node::roomy()), Settings::default());
+        tokio::spawn(services.images.clone().upkeep(CancellationToken::new()));
         services.identity.bootstrap(ADMIN_PASSWORD.into()).await.unwrap();
         let state = Arc::new(Shared::new(services, None, false));
         let mut cloud = Self { state, clock, admin: String::new(), folder };
