@@ -15,6 +15,7 @@ pub mod compute;
 pub mod context;
 pub mod error;
 pub mod fault;
+pub mod identity;
 pub mod image;
 pub mod page;
 pub mod pipeline;

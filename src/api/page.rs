@@ -13,7 +13,8 @@ pub fn next_url(url: &str, query: &Query, marker: &str) -> String {
     format!("{url}?{}", text.join("&"))
 }
 
-fn encode(text: &str) -> String {
+/// A part of a query, percent-encoded.
+pub fn encode(text: &str) -> String {
     const KEEP: percent_encoding::AsciiSet =
         NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':');
     utf8_percent_encode(text, &KEEP).to_string()

@@ -2,7 +2,8 @@
 
 use super::filter::Filter;
 use super::{Result, extra};
-use crate::core::identity::{CatalogService, Endpoint, Page, Region};
+use crate::core::identity::query::{Page, WantedEndpoints, WantedServices};
+use crate::core::identity::{CatalogService, Endpoint, Region};
 use crate::store::rows;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -77,16 +78,11 @@ pub fn service(c: &Connection, id: &str) -> Result<Option<CatalogService>> {
     Ok(c.prepare_cached("SELECT * FROM service WHERE id = ?1")?.query_row([id], service_row).optional()?)
 }
 
-pub fn services(
-    c: &Connection,
-    kind: Option<&str>,
-    name: Option<&str>,
-    page: &Page,
-) -> Result<Vec<CatalogService>> {
+pub fn services(c: &Connection, wanted: &WantedServices) -> Result<Vec<CatalogService>> {
     Filter::new("SELECT * FROM service WHERE 1")
-        .equal("type", kind)
-        .equal("json_extract(extra, '$.name')", name)
-        .page("id", page)
+        .equal("type", wanted.kind.as_deref())
+        .equal("json_extract(extra, '$.name')", wanted.name.as_deref())
+        .page("id", &wanted.page)
         .rows(c, service_row)
 }
 
@@ -113,16 +109,6 @@ pub fn delete_service(c: &Connection, id: &str) -> Result<()> {
 
 pub fn endpoint(c: &Connection, id: &str) -> Result<Option<Endpoint>> {
     Ok(c.prepare_cached("SELECT * FROM endpoint WHERE id = ?1")?.query_row([id], endpoint_row).optional()?)
-}
-
-/// Which endpoints are wanted; `None` is any.
-#[derive(Debug, Default, Clone)]
-pub struct WantedEndpoints {
-    pub service_id: Option<String>,
-    pub interface: Option<String>,
-    pub region_id: Option<String>,
-    pub enabled: Option<bool>,
-    pub page: Page,
 }
 
 pub fn endpoints(c: &Connection, wanted: &WantedEndpoints) -> Result<Vec<Endpoint>> {

@@ -1,7 +1,7 @@
 //! A `SELECT` whose conditions depend on what was asked for. Values are always bound, never written into the text.
 
 use super::Result;
-use crate::core::identity::Page;
+use crate::core::identity::query::Page;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 use std::fmt::Write;

@@ -2,8 +2,9 @@
 
 use super::Result;
 use super::filter::Filter;
+use crate::core::identity::query::WantedGrants;
 use crate::core::identity::{Grant, Grantee, RoleRef, Target, with_implied};
-use crate::core::ids::{ProjectId, RoleId, UserId};
+use crate::core::ids::{DomainId, ProjectId, RoleId, UserId};
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
@@ -97,17 +98,8 @@ pub fn delete_of_target(c: &Connection, target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// Which grants are wanted; `None` is any.
-#[derive(Debug, Default, Clone)]
-pub struct Wanted {
-    pub grantee: Option<Grantee>,
-    pub target: Option<Target>,
-    pub role: Option<RoleId>,
-    pub inherited: Option<bool>,
-}
-
 /// The grants as they were given.
-pub fn list(c: &Connection, wanted: &Wanted) -> Result<Vec<Grant>> {
+pub fn list(c: &Connection, wanted: &WantedGrants) -> Result<Vec<Grant>> {
     let grantee = wanted.grantee.as_ref().map(grantee_columns);
     let target = wanted.target.as_ref().map(target_columns);
     Filter::new("SELECT * FROM role_assignment WHERE 1")
@@ -174,4 +166,16 @@ pub fn projects_of(c: &Connection, user: &UserId) -> Result<Vec<ProjectId>> {
     )?;
     let projects = statement.query_map([user], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     Ok(projects)
+}
+
+/// The domains on which a user has a role, directly or by a group.
+pub fn domains_of(c: &Connection, user: &UserId) -> Result<Vec<DomainId>> {
+    let mut statement = c.prepare_cached(
+        "SELECT DISTINCT target_id FROM role_assignment
+         WHERE target_kind = 'domain' AND inherited = 0
+           AND ((actor_kind = 'user' AND actor_id = ?1)
+                OR (actor_kind = 'group' AND actor_id IN (SELECT group_id FROM group_member WHERE user_id = ?1)))",
+    )?;
+    let domains = statement.query_map([user], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    Ok(domains)
 }

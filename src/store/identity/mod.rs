@@ -5,8 +5,10 @@
 
 pub mod application_credentials;
 pub mod catalog;
+pub mod credentials;
 mod filter;
 pub mod grants;
+pub mod groups;
 pub mod projects;
 pub mod roles;
 pub mod tokens;

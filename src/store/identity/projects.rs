@@ -2,7 +2,8 @@
 
 use super::filter::Filter;
 use super::{Result, extra};
-use crate::core::identity::{Domain, DomainRef, Page, Project, Scope, Target};
+use crate::core::identity::query::{WantedDomains, WantedProjects};
+use crate::core::identity::{Domain, DomainRef, Project, Scope, Target};
 use crate::core::ids::{DomainId, ProjectId};
 use crate::store::rows;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -42,16 +43,11 @@ pub fn domain_by_name(c: &Connection, name: &str) -> Result<Option<Domain>> {
     Ok(c.prepare_cached("SELECT * FROM domain WHERE name = ?1")?.query_row([name], domain_row).optional()?)
 }
 
-pub fn domains(
-    c: &Connection,
-    name: Option<&str>,
-    enabled: Option<bool>,
-    page: &Page,
-) -> Result<Vec<Domain>> {
+pub fn domains(c: &Connection, wanted: &WantedDomains) -> Result<Vec<Domain>> {
     Filter::new("SELECT * FROM domain WHERE 1")
-        .equal("name", name)
-        .flag("enabled", enabled)
-        .page("id", page)
+        .equal("name", wanted.name.as_deref())
+        .flag("enabled", wanted.enabled)
+        .page("id", &wanted.page)
         .rows(c, domain_row)
 }
 
@@ -95,25 +91,7 @@ pub fn by_name(c: &Connection, domain: &DomainId, name: &str) -> Result<Option<P
         .optional()?)
 }
 
-/// Which projects are wanted; `None` is any.
-#[derive(Debug, Default, Clone)]
-pub struct Wanted {
-    pub name: Option<String>,
-    pub domain_id: Option<String>,
-    pub parent_id: Option<String>,
-    pub enabled: Option<bool>,
-    /// All of these tags.
-    pub tags: Vec<String>,
-    /// At least one of these tags.
-    pub tags_any: Vec<String>,
-    /// Not all of these tags.
-    pub not_tags: Vec<String>,
-    /// None of these tags.
-    pub not_tags_any: Vec<String>,
-    pub page: Page,
-}
-
-pub fn list(c: &Connection, wanted: &Wanted) -> Result<Vec<Project>> {
+pub fn list(c: &Connection, wanted: &WantedProjects) -> Result<Vec<Project>> {
     const ANY: &str = "EXISTS (SELECT 1 FROM json_each(tags) t JOIN json_each(?) w ON w.value = t.value)";
     const ALL: &str = "NOT EXISTS (SELECT 1 FROM json_each(?) w
                        WHERE w.value NOT IN (SELECT value FROM json_each(tags)))";
@@ -197,4 +175,31 @@ pub fn scope(c: &Connection, target: Option<&Target>) -> Result<Option<Scope>> {
             })
         }
     })
+}
+
+/// The projects with these ids, those that are gone left out.
+pub fn by_ids(c: &Connection, ids: &[ProjectId]) -> Result<Vec<Project>> {
+    Filter::new("SELECT * FROM project WHERE 1")
+        .condition("id IN (SELECT value FROM json_each(?))", rows::to_json(&ids)?)
+        .rows(c, project_row)
+}
+
+/// The projects below one, at any depth.
+pub fn below(c: &Connection, id: &ProjectId) -> Result<Vec<Project>> {
+    let below = "id IN (WITH RECURSIVE below (id) AS (
+                     SELECT id FROM project WHERE parent_id = ?
+                     UNION SELECT p.id FROM project p JOIN below ON p.parent_id = below.id)
+                 SELECT id FROM below)";
+    Filter::new("SELECT * FROM project WHERE 1").condition(below, id.0.clone()).rows(c, project_row)
+}
+
+/// The projects above one, the nearest first. The domain at the top is not among them.
+pub fn above(c: &Connection, project: &Project) -> Result<Vec<Project>> {
+    let mut above = Vec::new();
+    let mut next = get(c, &ProjectId(project.parent_id.clone()))?;
+    while let Some(parent) = next {
+        next = get(c, &ProjectId(parent.parent_id.clone()))?;
+        above.push(parent);
+    }
+    Ok(above)
 }

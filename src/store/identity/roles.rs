@@ -2,7 +2,8 @@
 
 use super::filter::Filter;
 use super::{Result, extra};
-use crate::core::identity::{Page, Role};
+use crate::core::identity::Role;
+use crate::core::identity::query::{Page, WantedRoles};
 use crate::core::ids::{DomainId, RoleId};
 use crate::store::rows;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -27,15 +28,13 @@ pub fn by_name(c: &Connection, domain: Option<&DomainId>, name: &str) -> Result<
         .optional()?)
 }
 
-/// The roles of a domain, or without one the roles of all.
-pub fn list(c: &Connection, name: Option<&str>, domain: Option<&DomainId>, page: &Page) -> Result<Vec<Role>> {
-    let filter = match domain {
-        Some(domain) => {
-            Filter::new("SELECT * FROM role WHERE 1").condition("domain_id = ?", domain.0.clone())
-        }
+/// The roles of a domain, or without one those that belong to none.
+pub fn list(c: &Connection, wanted: &WantedRoles) -> Result<Vec<Role>> {
+    let filter = match &wanted.domain_id {
+        Some(domain) => Filter::new("SELECT * FROM role WHERE 1").condition("domain_id = ?", domain.clone()),
         None => Filter::new("SELECT * FROM role WHERE domain_id IS NULL"),
     };
-    filter.equal("name", name).page("id", page).rows(c, role_row)
+    filter.equal("name", wanted.name.as_deref()).page("id", &wanted.page).rows(c, role_row)
 }
 
 /// Every role there is, of all domains and of none.

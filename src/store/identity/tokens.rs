@@ -2,7 +2,7 @@
 
 use super::{Result, grants, projects, users};
 use crate::core::identity::{AccessRule, CredentialRef, RoleRef, Session, Target, with_implied};
-use crate::core::ids::{ApplicationCredentialId, ProjectId, RoleId, UserId};
+use crate::core::ids::{ApplicationCredentialId, DomainId, ProjectId, RoleId, UserId};
 use crate::store::rows;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -177,4 +177,15 @@ pub fn delete_of_project(c: &Connection, project: &ProjectId) -> Result<()> {
 /// Deletes what has expired; answers how many tokens that were.
 pub fn purge(c: &Connection, now: Timestamp) -> Result<usize> {
     Ok(c.prepare_cached("DELETE FROM token WHERE expires_at <= ?1")?.execute([now.as_microsecond()])?)
+}
+
+/// Takes back the tokens of a domain's users, for its projects and for itself.
+pub fn delete_of_domain(c: &Connection, domain: &DomainId) -> Result<()> {
+    c.prepare_cached(
+        "DELETE FROM token WHERE user_id IN (SELECT id FROM user WHERE domain_id = ?1)
+         OR (scope_kind = 'domain' AND scope_id = ?1)
+         OR (scope_kind = 'project' AND scope_id IN (SELECT id FROM project WHERE domain_id = ?1))",
+    )?
+    .execute([domain])?;
+    Ok(())
 }

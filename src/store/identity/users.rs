@@ -2,8 +2,9 @@
 
 use super::filter::Filter;
 use super::{Result, extra};
-use crate::core::identity::{Page, User};
-use crate::core::ids::{DomainId, GroupId, ProjectId, UserId};
+use crate::core::identity::User;
+use crate::core::identity::query::WantedUsers;
+use crate::core::ids::{DomainId, ProjectId, UserId};
 use crate::store::rows;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -33,17 +34,7 @@ pub fn by_name(c: &Connection, domain: &DomainId, name: &str) -> Result<Option<U
         .optional()?)
 }
 
-/// Which users are wanted; `None` is any.
-#[derive(Debug, Default, Clone)]
-pub struct Wanted {
-    pub name: Option<String>,
-    pub domain_id: Option<String>,
-    pub enabled: Option<bool>,
-    pub group: Option<GroupId>,
-    pub page: Page,
-}
-
-pub fn list(c: &Connection, wanted: &Wanted) -> Result<Vec<User>> {
+pub fn list(c: &Connection, wanted: &WantedUsers) -> Result<Vec<User>> {
     let mut filter = Filter::new(&format!("{COLUMNS} WHERE 1"))
         .equal("u.name", wanted.name.as_deref())
         .equal("u.domain_id", wanted.domain_id.as_deref())

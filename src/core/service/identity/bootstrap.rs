@@ -1,9 +1,10 @@
 //! What a cloud has from its first start: a domain, an administrator, the roles and the catalog.
 
 use super::IdentityService;
+use crate::core::identity::query::WantedServices;
 use crate::core::identity::{
-    CatalogService, DEFAULT_DOMAIN, Domain, Endpoint, Extra, Grant, Grantee, Page, Project, Region, Role,
-    Target, User,
+    CatalogService, DEFAULT_DOMAIN, Domain, Endpoint, Extra, Grant, Grantee, Project, Region, Role, Target,
+    User,
 };
 use crate::core::ids::{DomainId, ProjectId, RoleId, UserId};
 use crate::core::{Error, Result};
@@ -171,7 +172,8 @@ fn ensure_catalog(c: &Connection) -> Result<()> {
         catalog::insert_region(c, &region)?;
     }
     for (kind, name, url) in CATALOG {
-        if !catalog::services(c, Some(kind), None, &Page::default())?.is_empty() {
+        let wanted = WantedServices { kind: Some(kind.into()), ..WantedServices::default() };
+        if !catalog::services(c, &wanted)?.is_empty() {
             continue;
         }
         let service = CatalogService {

@@ -3,15 +3,27 @@
 //! Every change goes through [`IdentityService::change`], which empties the cache of sessions once the change is on the
 //! disk: a token never says what is no longer so.
 
+mod application_credentials;
 mod bootstrap;
+mod catalog;
+mod credentials;
+mod grants;
+mod groups;
 mod login;
 mod passwords;
+mod projects;
+mod roles;
 mod sessions;
+mod users;
 
+pub use application_credentials::new_access_rule;
 pub use bootstrap::{ADMIN_PROJECT, ADMIN_USER, REGION};
+pub use catalog::CatalogEntry;
+pub use grants::{Assignment, AssignmentQuery, Names};
 pub use login::{
     CredentialSelector, DomainSelector, Issued, ProjectSelector, Proof, UserSelector, WantedScope,
 };
+pub use roles::Inference;
 pub use sessions::token_hash;
 
 use super::Deps;

@@ -2,6 +2,9 @@
 //!
 //! Data, and the rules that need nothing but data. No hashing, no SQL.
 
+pub mod change;
+pub mod query;
+
 use super::actor::{Actor, Roles};
 use super::ids::{ApplicationCredentialId, DomainId, GroupId, ProjectId, RequestId, RoleId, UserId};
 use super::{Error, Kind};
@@ -15,14 +18,6 @@ pub type Extra = Map<String, Value>;
 
 /// The id of the domain that exists from the first start.
 pub const DEFAULT_DOMAIN: &str = "default";
-
-/// Which part of a list is wanted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Page {
-    pub limit: Option<u32>,
-    /// The id of the last member of the page before.
-    pub marker: Option<String>,
-}
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Domain {
