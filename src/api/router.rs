@@ -34,7 +34,7 @@ pub struct Route {
 /// Makes a [`Route`]: `route!(GET "/servers/{id}", ALWAYS, Rule::Reader, servers::show)`.
 #[macro_export]
 macro_rules! route {
-    ($method:ident $path:literal, $window:expr, $rule:expr, $handler:expr) => {
+    ($method:ident $path:expr, $window:expr, $rule:expr, $handler:expr) => {
         $crate::api::router::Route {
             method: actix_web::http::Method::$method,
             path: $path,

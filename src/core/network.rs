@@ -325,7 +325,7 @@ pub fn mac_in_use(network: NetworkId, mac: Mac) -> Error {
     .with_class("MacAddressInUse")
 }
 
-pub fn address_not_on_network(address: Ipv4Addr) -> Error {
+pub fn address_not_on_network(address: impl fmt::Display) -> Error {
     Error::invalid(format!(
         "IP address {address} is not a valid IP for any of the subnets on the specified network."
     ))

@@ -8,7 +8,8 @@ mod quotas;
 mod security_groups;
 mod tags;
 
-pub use tags::Tagged;
+pub use quotas::QuotaUse;
+pub use tags::{Tagged, tag_not_found};
 
 use super::Deps;
 use crate::core::actor::Actor;
