@@ -4,8 +4,11 @@
 //! (libvirt, disks, networks). `app` is the one place that puts them together. ARCHITECTURE.md is the map.
 
 pub mod api;
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod core;
+pub mod credentials;
 pub mod host;
 pub mod lifecycle;
 pub mod store;

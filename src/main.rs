@@ -1,3 +1,5 @@
-//! The `dwarfnova` program.
+//! The `dwarfnova` program: reads arguments and hands over to a subcommand.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    dwarfnova::cli::run()
+}

@@ -28,10 +28,25 @@ pub mod tls;
 pub mod version;
 
 use crate::core::service::Services;
+use actix_web::web::Payload;
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::future::LocalBoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// Answers one request of the API's socket: the first part of the path names the API, all else is compute's.
+pub fn answer(state: State, request: HttpRequest, payload: Payload) -> LocalBoxFuture<'static, HttpResponse> {
+    Box::pin(async move {
+        let first = request.path().split('/').nth(1).unwrap_or_default();
+        match first {
+            "identity" => identity::serve(state, request, payload).await,
+            "image" => image::serve(state, request, payload).await,
+            _ => compute::serve(state, request, payload).await,
+        }
+    })
+}
 
 /// What every handler can reach.
 pub struct Shared {

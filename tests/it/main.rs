@@ -2,4 +2,10 @@
 //!
 //! What starts guests or networks runs only inside `tests/hermetic` and says so when it is skipped.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::disallowed_methods, reason = "tests run clients and look at the host by themselves")]
+
+mod architecture;
+mod clients;
+mod harness;
 mod host;

@@ -1,0 +1,235 @@
+//! What a create costs over the bare calls that it needs: `tests/hermetic cargo bench --bench create`.
+//!
+//! Bare: `qemu-img create` of the overlay, define and start through libvirt, of the very XML that the daemon made, with
+//! other names. Both sides take turns in one run. DWARFNOVA_TEST_GUEST names the guest image.
+
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a bench runs the bare calls by itself")]
+
+mod support;
+
+use serde_json::json;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use support::{Client, median, ms, row};
+use uuid::Uuid;
+use virt::connect::Connect;
+
+const ROUNDS: usize = 9;
+
+fn main() {
+    if std::env::var_os("DWARFNOVA_HERMETIC").is_none() {
+        println!("create: run it inside tests/hermetic");
+        return;
+    }
+    let guest = std::fs::read(std::env::var_os("DWARFNOVA_TEST_GUEST").unwrap()).unwrap();
+    let folder = tempfile::Builder::new().prefix("dn-bench-").tempdir_in("/var/tmp").unwrap();
+    let state = folder.path().join("state");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_dwarfnova"))
+        .arg("up")
+        .args(["--state-dir".as_ref(), state.as_os_str()])
+        .args(["--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let line = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    let url = line.strip_prefix("ready ").unwrap().to_owned();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let connect = Connect::open(Some("qemu:///system")).unwrap();
+    let client = runtime.block_on(Client::log_in(&url, &state));
+    let image = runtime.block_on(client.image("qcow2", guest));
+    raise_quota(&state, &client.project);
+    let bare_folder = folder.path().join("bare");
+    std::fs::create_dir_all(&bare_folder).unwrap();
+    Command::new("chmod").args(["-R", "a+rX"]).arg(folder.path()).status().unwrap();
+
+    for (name, networks) in [("without a port", json!("none")), ("with a port", json!("auto"))] {
+        let bench = Bench {
+            runtime: &runtime,
+            client: &client,
+            connect: &connect,
+            image: &image,
+            folder: &bare_folder,
+            networks,
+        };
+        // The first of each kind warms caches on both sides.
+        let xml = bench.template();
+        bench.bare(&[xml.clone()]);
+        let (mut ours, mut bare) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            bare.push(bench.bare(&[xml.clone()]));
+            ours.push(bench.ours(1));
+        }
+        report(&format!("create {name}"), median(ours), median(bare));
+        if name == "with a port" {
+            continue;
+        }
+        for at_once in [10, 20] {
+            let many = vec![xml.clone(); at_once];
+            let (mut ours, mut bare) = (Vec::new(), Vec::new());
+            for _ in 0..3 {
+                bare.push(bench.bare(&many));
+                ours.push(bench.ours(at_once));
+            }
+            report(&format!("create {name}, {at_once} at once"), median(ours), median(bare));
+        }
+    }
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    child.wait().unwrap();
+}
+
+fn report(what: &str, ours: Duration, bare: Duration) {
+    row(&format!("{what}: POST to running"), &ms(ours));
+    row("  bare overlay + define + start", &ms(bare));
+    row("  ratio", &format!("{:.3}", ours.as_secs_f64() / bare.as_secs_f64()));
+}
+
+/// Straight into the database, as an administrator's tool would while the daemon runs.
+fn raise_quota(state: &Path, project: &str) {
+    let connection = rusqlite::Connection::open(state.join("dwarfnova.db")).unwrap();
+    connection.busy_timeout(Duration::from_secs(5)).unwrap();
+    for resource in ["instances", "cores", "ram"] {
+        connection.execute("INSERT OR REPLACE INTO quota VALUES (?1, ?2, -1)", [project, resource]).unwrap();
+    }
+}
+
+struct Bench<'b> {
+    runtime: &'b tokio::runtime::Runtime,
+    client: &'b Client,
+    connect: &'b Connect,
+    image: &'b str,
+    folder: &'b Path,
+    networks: serde_json::Value,
+}
+
+impl Bench<'_> {
+    fn post(&self, count: usize) -> Vec<Uuid> {
+        let body = json!({"server": {"name": "bench", "imageRef": self.image, "flavorRef": "42",
+            "networks": self.networks}});
+        self.runtime.block_on(async {
+            let posts = (0..count).map(|_| async {
+                let request = reqwest::Client::new()
+                    .post(format!("{}/v2.1/servers", self.client.base))
+                    .header("x-auth-token", &self.client.token)
+                    .header("openstack-api-version", "compute 2.37")
+                    .json(&body);
+                let response = request.send().await.unwrap();
+                assert_eq!(response.status(), 202);
+                let answer: serde_json::Value = response.json().await.unwrap();
+                answer["server"]["id"].as_str().unwrap().parse().unwrap()
+            });
+            futures_util::future::join_all(posts).await
+        })
+    }
+
+    /// The time from the first request to the last domain running.
+    fn ours(&self, count: usize) -> Duration {
+        let start = Instant::now();
+        let ids = self.post(count);
+        for id in &ids {
+            while !self.connect.lookup_domain_by_uuid(*id).is_ok_and(|d| d.is_active().unwrap()) {
+                std::thread::sleep(Duration::from_millis(1));
+                assert!(start.elapsed() < Duration::from_secs(120), "{id} does not run");
+            }
+        }
+        let took = start.elapsed();
+        self.remove(&ids);
+        took
+    }
+
+    fn remove(&self, ids: &[Uuid]) {
+        self.runtime.block_on(async {
+            for id in ids {
+                self.client.wait_for(&id.to_string(), "ACTIVE").await;
+                self.client.delete(&format!("/v2.1/servers/{id}")).await;
+            }
+            for id in ids {
+                while self.client.get(&format!("/v2.1/servers/{id}")).await.0 != 404 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        });
+    }
+
+    /// The XML of a domain that the daemon made.
+    fn template(&self) -> String {
+        let ids = self.post(1);
+        self.runtime.block_on(self.client.wait_for(&ids[0].to_string(), "ACTIVE"));
+        let domain = self.connect.lookup_domain_by_uuid(ids[0]).unwrap();
+        let xml = domain.xml_desc(virt::sys::VIR_DOMAIN_XML_INACTIVE).unwrap();
+        self.remove(&ids);
+        xml
+    }
+
+    /// The time of the bare calls for these domains, all at once.
+    fn bare(&self, templates: &[String]) -> Duration {
+        let jobs: Vec<(String, PathBuf, PathBuf)> = templates.iter().map(|xml| self.renamed(xml)).collect();
+        let start = Instant::now();
+        let domains: Vec<String> = std::thread::scope(|scope| {
+            let threads: Vec<_> = jobs
+                .iter()
+                .map(|(xml, base, overlay)| {
+                    scope.spawn(move || {
+                        let made = Command::new("qemu-img")
+                            .args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"])
+                            .args([base, overlay])
+                            .arg("1G")
+                            .status()
+                            .unwrap();
+                        assert!(made.success());
+                        let connect = Connect::open(Some("qemu:///system")).unwrap();
+                        let domain = connect.define_domain_xml(xml).unwrap();
+                        domain.create().unwrap();
+                        domain.name().unwrap()
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let took = start.elapsed();
+        for name in domains {
+            let domain = self.connect.lookup_domain_by_name(&name).unwrap();
+            domain.destroy().unwrap();
+            domain.undefine().unwrap();
+        }
+        for (_, _, overlay) in jobs {
+            std::fs::remove_file(overlay).unwrap();
+        }
+        took
+    }
+
+    /// The XML with names, paths and addresses of its own, the image's file, and where the overlay goes.
+    fn renamed(&self, xml: &str) -> (String, PathBuf, PathBuf) {
+        let id = Uuid::new_v4();
+        let document = roxmltree::Document::parse(xml).unwrap();
+        let text =
+            |tag: &str| document.descendants().find(|n| n.has_tag_name(tag)).and_then(|n| n.text()).unwrap();
+        let disk =
+            document.descendants().find(|n| n.has_tag_name("source") && n.has_attribute("file")).unwrap();
+        let file = disk.attribute("file").unwrap();
+        let overlay = self.folder.join(format!("{id}.qcow2"));
+        let old = text("uuid").to_owned();
+        let log = self.folder.join(format!("{id}.log"));
+        let mut renamed = xml.replace(file, overlay.to_str().unwrap());
+        if let Some(old_log) =
+            document.descendants().find(|n| n.has_tag_name("log")).and_then(|n| n.attribute("file"))
+        {
+            renamed = renamed.replace(old_log, log.to_str().unwrap());
+        }
+        renamed = renamed.replace(
+            &format!("<name>{}</name>", text("name")),
+            &format!("<name>bare-{}</name>", id.simple()),
+        );
+        renamed = renamed.replace(&old, &id.to_string());
+        let base = Command::new("find")
+            .arg(self.folder.parent().unwrap().join("state/bases"))
+            .args(["-type", "f"])
+            .output()
+            .unwrap();
+        let base = String::from_utf8(base.stdout).unwrap().lines().next().unwrap().to_owned();
+        (renamed, base.into(), overlay)
+    }
+}

@@ -1,0 +1,113 @@
+//! How quickly the daemon is there, how much memory it takes, and how quiet it is when nobody asks:
+//! `tests/hermetic cargo bench --bench process` (it needs a libvirt).
+
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use support::{Client, median, ms, row};
+
+const IDLE: Duration = Duration::from_secs(30);
+
+fn main() {
+    if std::env::var_os("DWARFNOVA_HERMETIC").is_none() {
+        println!("process: run it inside tests/hermetic");
+        return;
+    }
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    let state = folder.path().join("state");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+
+    let start = Instant::now();
+    let (mut child, url) = up(&state);
+    let client = runtime.block_on(Client::log_in(&url, &state));
+    row("first start (sets up) to the first authenticated answer", &ms(start.elapsed()));
+    end(&mut child);
+
+    let mut starts = Vec::new();
+    let mut last = None;
+    for _ in 0..7 {
+        if let Some(mut child) = last.take() {
+            end(&mut child);
+        }
+        let start = Instant::now();
+        let (child, url) = up(&state);
+        // The token of the first start is still good.
+        let client = client.at(url);
+        let (status, _) = runtime.block_on(client.get("/v2.1/flavors"));
+        starts.push(start.elapsed());
+        assert_eq!(status, 200);
+        last = Some(child);
+    }
+    row("start to the first authenticated answer, median", &ms(median(starts)));
+
+    let mut child = last.unwrap();
+    std::thread::sleep(Duration::from_secs(15));
+    row("idle memory (PSS)", &format!("{:.1} MiB", pss_mib(child.id())));
+    let before = (switches(child.id()), written(child.id()));
+    std::thread::sleep(IDLE);
+    let after = (switches(child.id()), written(child.id()));
+    let wakes = (after.0 - before.0) as f64 / IDLE.as_secs_f64();
+    row("idle wake-ups a second (context switches of all threads)", &format!("{wakes:.2}"));
+    row("idle bytes written", &format!("{}", after.1 - before.1));
+    let size = std::fs::metadata(env!("CARGO_BIN_EXE_dwarfnova")).unwrap().len();
+    row("binary", &format!("{:.1} MiB", size as f64 / f64::from(1 << 20)));
+    end(&mut child);
+    for network in Command::new("virsh").args(["-q", "net-list", "--name"]).output().unwrap().stdout.lines() {
+        let name = network.unwrap();
+        if name.trim().starts_with("dwarfnova") {
+            for verb in ["net-destroy", "net-undefine"] {
+                Command::new("virsh").args(["-q", verb, name.trim()]).output().unwrap();
+            }
+        }
+    }
+}
+
+fn up(state: &Path) -> (Child, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_dwarfnova"))
+        .arg("up")
+        .args(["--state-dir".as_ref(), state.as_os_str()])
+        .args(["--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let line = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    (child, line.strip_prefix("ready ").unwrap().to_owned())
+}
+
+fn end(child: &mut Child) {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    child.wait().unwrap();
+}
+
+fn pss_mib(pid: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let kib = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+    kib.trim().trim_end_matches(" kB").trim().parse::<f64>().unwrap() / 1024.0
+}
+
+/// Voluntary context switches of all threads: how often any of them woke.
+fn switches(pid: u32) -> u64 {
+    std::fs::read_dir(format!("/proc/{pid}/task"))
+        .unwrap()
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok())
+        .filter_map(|text| {
+            text.lines()
+                .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?
+                .trim()
+                .parse::<u64>()
+                .ok()
+        })
+        .sum()
+}
+
+fn written(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
+    text.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap().parse().unwrap()
+}

@@ -1,0 +1,271 @@
+//! The composition root: the one place that names concrete drivers and puts everything together.
+//!
+//! Start: state folder and its lock, database, host, workflows (which go on where an earlier process stopped), sockets.
+//! Stop: the same backwards. Guests notice neither.
+
+use crate::api::{self, Shared, server};
+use crate::config::{Config, VirtType};
+use crate::core::clock::Clock;
+use crate::core::reconcile::host_networks::ensure_host_networks;
+use crate::core::server::node::{Capacity, Node, Ratios};
+use crate::core::service::{Deps, Services, Settings, identity, images};
+use crate::core::workflow::{self, ServerEnv};
+use crate::credentials::{self, Credentials};
+use crate::host::Host;
+use crate::host::disk::{ImageStore, ServerDisks, Tree};
+use crate::host::hypervisor::libvirt::{LibvirtConfig, LibvirtHost, VirtTypeSetting};
+use crate::host::net::libvirt::LibvirtNetwork;
+use crate::host::net::user::UserNetwork;
+use crate::host::net::{HostNetwork, NetworkMode};
+use crate::host::storage::DiskStorage;
+use crate::lifecycle::Shutdown;
+use crate::store::{Store, StoreError, setting};
+use crate::task::failpoint::Failpoints;
+use crate::task::{Engine, Tasks, Tuning};
+use anyhow::Context;
+use secrecy::SecretString;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// How long running steps may take after the wish to stop; what does not end goes on at the next start.
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+/// The gigabyte of disk sizes, in bytes.
+const GIB: u64 = 1 << 30;
+const MIB: u64 = 1 << 20;
+/// The availability zone, as Nova names its first one.
+const ZONE: &str = "nova";
+
+/// A daemon that serves.
+pub struct Running {
+    url: String,
+    tasks: Tasks,
+    api: server::Running,
+    shutdown: Shutdown,
+}
+
+impl Running {
+    /// Where the API is reached from this machine.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Stops accepting, lets requests and steps end, and closes the store.
+    pub async fn stop(self) {
+        self.shutdown.soft.cancel();
+        self.api.ended().await;
+        self.tasks.stop(STOP_PATIENCE).await;
+    }
+}
+
+/// The figures of the machine that servers share.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// The host name.
+    pub name: String,
+    pub cpus: u32,
+    pub memory_mib: u64,
+    pub disk_mib: u64,
+}
+
+/// Starts a daemon on the real machine.
+///
+/// # Errors
+/// When the state folder is in use or broken, or the address cannot be listened on.
+pub async fn start(config: Config, state_dir: &Path, shutdown: Shutdown) -> anyhow::Result<Running> {
+    let tree = Tree::open(state_dir, config.image.disk_reserve_mib)
+        .with_context(|| format!("the state folder {} cannot be used", state_dir.display()))?;
+    let store = Store::open(state_dir)?;
+    let installation = installation(&store).await?;
+    let host = real_host(&config, state_dir, tree, installation);
+    let (disk_bytes, _) = host.storage.capacity().await.context("the state folder's file system")?;
+    let memory = nix::sys::sysinfo::sysinfo().context("the host's memory")?.ram_total();
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let machine = Machine {
+        name: nix::unistd::gethostname().context("the host's name")?.to_string_lossy().into_owned(),
+        cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
+        memory_mib: memory / MIB,
+        disk_mib: disk_bytes / MIB,
+    };
+    start_on(config, state_dir, store, host, &machine, shutdown).await
+}
+
+/// Starts a daemon on a host that is given: the real one, or one in memory.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_on(
+    config: Config,
+    state_dir: &Path,
+    store: Store,
+    host: Host,
+    machine: &Machine,
+    shutdown: Shutdown,
+) -> anyhow::Result<Running> {
+    let clock = Clock::system();
+    let now = {
+        let clock = clock.clone();
+        Arc::new(move || clock.now())
+    };
+    let tuning = Tuning { parallel: config.compute.parallel_tasks, ..Tuning::default() };
+    let node = Arc::new(node(&config, &host, machine));
+    let env = Arc::new(ServerEnv {
+        store: store.clone(),
+        hypervisor: host.hypervisor.clone(),
+        network: host.network.clone(),
+        storage: host.storage.clone(),
+        node: node.clone(),
+    });
+    let engine = Engine::new(store.clone(), now, tuning, Failpoints::from_environment());
+    let tasks = workflow::register(engine, &env).start();
+    let deps = Deps { store, clock, tasks: tasks.clone() };
+    let settings = Settings {
+        identity: identity::Settings {
+            token_seconds: u32::try_from(config.identity.token_lifetime_seconds)
+                .context("identity.token_lifetime_seconds is too large")?,
+        },
+        images: images::Settings { max_bytes: config.image.max_size_gib.saturating_mul(GIB) },
+    };
+    let services = Services::new(deps, host, node, settings);
+
+    let listener = listen(config.listen)?;
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", listener.local_addr()?);
+    services.images.recover().await?;
+    first_start(&services, state_dir, &url).await?;
+    tokio::spawn(bring_networks_up(services.clone(), shutdown.soft.clone()));
+
+    let tls = config.tls.as_ref().map(|tls| api::tls::load(&tls.certificate, &tls.key)).transpose()?;
+    let state = Arc::new(Shared::new(services, config.public_url.clone(), tls.is_some()));
+    let endpoint = server::Endpoint { listener, entry: api::answer, tls };
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    let api = server::serve(endpoint, state, workers, shutdown.soft.clone())?;
+    tracing::info!(url, version = env!("CARGO_PKG_VERSION"), "serving");
+    Ok(Running { url, tasks, api, shutdown })
+}
+
+fn node(config: &Config, host: &Host, machine: &Machine) -> Node {
+    let ratios = Ratios {
+        cpu: config.compute.cpu_allocation_ratio,
+        ram: config.compute.ram_allocation_ratio,
+        disk: config.compute.disk_allocation_ratio,
+        reserved_memory_mib: config.compute.reserved_memory_mib,
+    };
+    Node {
+        name: machine.name.clone(),
+        zone: ZONE.to_owned(),
+        capacity: Capacity::new(machine.cpus, machine.memory_mib, machine.disk_mib, &ratios),
+        shutdown_timeout: Duration::from_secs(config.compute.shutdown_timeout_seconds),
+        force_config_drive: config.compute.force_config_drive
+            || !config.network.metadata
+            || host.network.mode() == NetworkMode::User,
+    }
+}
+
+/// Makes what a cloud begins with. Repeated after a crash, and at later starts it finds everything there.
+///
+/// The password is in clouds.yaml before the database knows it: a crash between the two makes a new one.
+async fn first_start(services: &Services, state_dir: &Path, url: &str) -> anyhow::Result<()> {
+    let auth_url = format!("{url}/identity/v3");
+    let known = credentials::read(state_dir)?;
+    let password: SecretString = if services.identity.is_bootstrapped().await? {
+        // Only the address may have changed. Who removed the file keeps the credentials himself.
+        if let Some(known) = known
+            && known.auth_url != auth_url
+        {
+            credentials::write(state_dir, &Credentials { auth_url, ..known })?;
+        }
+        SecretString::default()
+    } else {
+        let password = random_password()?;
+        let made = Credentials {
+            auth_url,
+            username: identity::ADMIN_USER.to_owned(),
+            password: password.clone(),
+            project: identity::ADMIN_PROJECT.to_owned(),
+            region: identity::REGION.to_owned(),
+        };
+        credentials::write(state_dir, &made)?;
+        password
+    };
+    let admin_project = services.identity.bootstrap(password).await?;
+    services.flavors.bootstrap().await?;
+    if let Some(project) = admin_project {
+        services
+            .networks
+            .ensure_default(services.host.network.as_ref(), &project)
+            .await
+            .context("the default network could not be made; `dwarfnova doctor` says what this host lacks")?;
+    }
+    Ok(())
+}
+
+/// Makes the host's networks what the store says, beside serving: reads need none of them, and a server's own step makes
+/// its network sure before the server starts. Tries again until the host is there.
+async fn bring_networks_up(services: Services, stop: CancellationToken) {
+    let mut pause = Duration::from_secs(1);
+    loop {
+        match ensure_host_networks(&services.deps.store, services.host.network.as_ref()).await {
+            Ok(unmade) if unmade.is_empty() => return,
+            Ok(unmade) => {
+                for network in unmade {
+                    let network_id = network.network;
+                    tracing::error!(%network_id, error = %network.cause, "a network could not be made on the host");
+                }
+            }
+            Err(error) => tracing::error!(%error, "the host's networks could not be made"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(60)),
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// 144 random bits as text that needs no quotes anywhere.
+fn random_password() -> anyhow::Result<SecretString> {
+    let mut bytes = [0; 18];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    Ok(base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, bytes).into())
+}
+
+/// The id of this installation, which marks all that it makes on the host. Made at the first start.
+async fn installation(store: &Store) -> anyhow::Result<Uuid> {
+    const KEY: &str = "installation";
+    let found = store.read(|c| setting::get(c, KEY)).await?;
+    if let Some(text) = found {
+        return text.parse().context("the installation's id is damaged");
+    }
+    let made = Uuid::new_v4();
+    store.write::<_, StoreError, _>(move |c| setting::set(c, KEY, &made.to_string())).await?;
+    Ok(made)
+}
+
+fn real_host(config: &Config, state_dir: &Path, tree: Tree, installation: Uuid) -> Host {
+    let tree = Arc::new(tree);
+    let images = ImageStore::new(tree.clone(), config.image.max_virtual_size_gib.saturating_mul(GIB));
+    let disks = ServerDisks::new(tree, images.clone());
+    let hypervisor = LibvirtHost::connect(LibvirtConfig {
+        uri: config.hypervisor.uri.clone(),
+        virt_type: match config.hypervisor.virt_type {
+            VirtType::Auto => VirtTypeSetting::Auto,
+            VirtType::Kvm => VirtTypeSetting::Kvm,
+            VirtType::Qemu => VirtTypeSetting::Qemu,
+        },
+        installation,
+        probe_cache: state_dir.join("kvm-probe"),
+    });
+    let network: Arc<dyn HostNetwork> = if hypervisor.connection().uri().ends_with("/session") {
+        Arc::new(UserNetwork)
+    } else {
+        Arc::new(LibvirtNetwork::new(hypervisor.connection().clone(), installation))
+    };
+    Host { hypervisor, network, storage: Arc::new(DiskStorage::new(images.clone(), disks)), images }
+}
+
+fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))
+}

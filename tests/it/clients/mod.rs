@@ -1,0 +1,3 @@
+//! The real clients, unmodified, on real guests.
+
+mod openstack;
