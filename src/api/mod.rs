@@ -43,6 +43,7 @@ pub fn answer(state: State, request: HttpRequest, payload: Payload) -> LocalBoxF
         match first {
             "identity" => identity::serve(state, request, payload).await,
             "image" => image::serve(state, request, payload).await,
+            "network" => network::serve(state, request, payload).await,
             _ => compute::serve(state, request, payload).await,
         }
     })
