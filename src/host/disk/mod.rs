@@ -5,6 +5,7 @@
 
 mod bases;
 mod capture;
+mod chain;
 mod console;
 mod error;
 mod images;
@@ -14,6 +15,7 @@ mod server_disks;
 mod tree;
 
 pub use bases::Base;
+pub use chain::{Layer, is_sealed, layers};
 pub use error::DiskError;
 pub use images::{ImageFacts, ImageReader, ImageStore, Upload, VettedImage};
 pub use inspect::{ImageFormat, Refusal};

@@ -3,13 +3,14 @@
 //! Text that tenants chose stands only in escaped text nodes of our own metadata element; names, paths and
 //! addresses elsewhere are made by us. No I/O: what depends on the host is passed in as [`Rendering`].
 
+use crate::host::disk::Layer;
 use crate::host::hypervisor::spec::{
     DiskBus, DiskDevice, DiskFormat, DiskSpec, DomainSpec, Firmware, NicAttachment, NicModel, NicSpec,
     VideoModel,
 };
 use serde::Serialize;
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 /// The namespace of our metadata element, the mark by which we know a domain as ours.
@@ -42,6 +43,11 @@ pub struct Rendering {
     pub installation: Uuid,
     /// Disks on file systems without direct I/O; they go through the page cache of the host.
     pub buffered: BTreeSet<PathBuf>,
+    /// What each disk stands on, the nearest layer first.
+    pub layers: BTreeMap<PathBuf, Vec<Layer>>,
+    /// Files that stay ours. libvirt gives a guest's files to QEMU's user, who could then change them; what many guests
+    /// share is only to be read. Empty where libvirt changes no owners.
+    pub keep_owner: BTreeSet<PathBuf>,
 }
 
 /// Renders the persistent definition of `spec`.
@@ -228,14 +234,12 @@ fn disk_element(disk: &DiskSpec, rendering: &Rendering) -> Disk {
         device: if cdrom { "cdrom" } else { "disk" },
         driver: DiskDriver {
             name: "qemu",
-            kind: match disk.format {
-                DiskFormat::Raw => "raw",
-                DiskFormat::Qcow2 => "qcow2",
-            },
+            kind: format_name(disk.format),
             cache: if direct { "none" } else { "writeback" },
             discard: (!cdrom && !disk.read_only).then_some("unmap"),
         },
-        source: FileSource { file: disk.path.to_string_lossy().into_owned() },
+        source: file_source(&disk.path, rendering),
+        backing_store: backing_store(rendering.layers.get(&disk.path).map_or(&[], Vec::as_slice), rendering),
         target: DiskTarget {
             dev: disk.target.clone(),
             bus: match disk.bus {
@@ -250,6 +254,34 @@ fn disk_element(disk: &DiskSpec, rendering: &Rendering) -> Disk {
         serial: disk.serial.clone(),
         boot: disk.boot_order.map(|order| Boot { order }),
     }
+}
+
+fn format_name(format: DiskFormat) -> &'static str {
+    match format {
+        DiskFormat::Raw => "raw",
+        DiskFormat::Qcow2 => "qcow2",
+    }
+}
+
+fn file_source(path: &Path, rendering: &Rendering) -> FileSource {
+    let keep = rendering.keep_owner.contains(path);
+    FileSource {
+        file: path.to_string_lossy().into_owned(),
+        label: keep.then_some(SecurityLabel { model: "dac", relabel: "no" }),
+    }
+}
+
+/// The layers below a disk. The last one is followed by an empty element, so that libvirt does not look for more in its
+/// bytes.
+fn backing_store(layers: &[Layer], rendering: &Rendering) -> Option<BackingStore> {
+    layers.iter().rfold(None, |below, layer| {
+        Some(BackingStore {
+            kind: Some("file"),
+            format: Some(BackingFormat { kind: format_name(layer.format) }),
+            source: Some(file_source(&layer.path, rendering)),
+            below: Some(Box::new(below.unwrap_or_default())),
+        })
+    })
 }
 
 impl NicModel {
@@ -526,6 +558,8 @@ struct Disk {
     device: &'static str,
     driver: DiskDriver,
     source: FileSource,
+    #[serde(rename = "backingStore", skip_serializing_if = "Option::is_none")]
+    backing_store: Option<BackingStore>,
     target: DiskTarget,
     #[serde(rename = "readonly", skip_serializing_if = "Option::is_none")]
     read_only: Option<Empty>,
@@ -551,6 +585,34 @@ struct DiskDriver {
 struct FileSource {
     #[serde(rename = "@file")]
     file: String,
+    #[serde(rename = "seclabel", skip_serializing_if = "Option::is_none")]
+    label: Option<SecurityLabel>,
+}
+
+#[derive(Serialize)]
+struct SecurityLabel {
+    #[serde(rename = "@model")]
+    model: &'static str,
+    #[serde(rename = "@relabel")]
+    relabel: &'static str,
+}
+
+#[derive(Default, Serialize)]
+struct BackingStore {
+    #[serde(rename = "@type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<BackingFormat>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<FileSource>,
+    #[serde(rename = "backingStore", skip_serializing_if = "Option::is_none")]
+    below: Option<Box<BackingStore>>,
+}
+
+#[derive(Serialize)]
+struct BackingFormat {
+    #[serde(rename = "@type")]
+    kind: &'static str,
 }
 
 #[derive(Serialize)]

@@ -45,7 +45,13 @@ fn nic(attachment: NicAttachment) -> NicSpec {
 }
 
 fn rendering(virt_type: VirtType) -> Rendering {
-    Rendering { virt_type, installation: Uuid::from_u128(7), buffered: BTreeSet::new() }
+    Rendering {
+        virt_type,
+        installation: Uuid::from_u128(7),
+        buffered: BTreeSet::new(),
+        layers: BTreeMap::new(),
+        keep_owner: BTreeSet::new(),
+    }
 }
 
 /// Compares with the file in `tests/golden/domain`; `UPDATE_GOLDEN=1` writes it anew.
@@ -98,6 +104,11 @@ fn full_guest_under_kvm() {
     });
     let mut rendering = rendering(VirtType::Kvm);
     rendering.buffered.insert("/var/lib/dwarfnova/volumes/9".into());
+    let layer = |path: &str, format, sealed| Layer { path: path.into(), format, sealed };
+    let base = layer("/var/lib/dwarfnova/bases/3", DiskFormat::Raw, true);
+    let before = layer("/var/lib/dwarfnova/servers/1/disk.before-1", DiskFormat::Qcow2, false);
+    rendering.keep_owner.insert(base.path.clone());
+    rendering.layers.insert(spec.disks[0].path.clone(), vec![before, base]);
     golden("full.xml", &spec, &rendering);
 }
 

@@ -9,13 +9,15 @@ use super::error::{is, translate};
 use super::ffi::{self, Notice};
 use super::{facts, probe, state};
 use crate::core::ids::ServerId;
+use crate::host::disk::inspect::InspectError;
+use crate::host::disk::{self, Layer};
 use crate::host::hypervisor::spec::DomainSpec;
 use crate::host::hypervisor::{DomainState, HostEvent, HostFacts, Hypervisor, HypervisorError};
 use async_trait::async_trait;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -197,6 +199,28 @@ fn lacks_direct_io(path: &Path) -> bool {
     matches!(open(path, flags, Mode::empty()), Err(Errno::EINVAL))
 }
 
+/// What the disks of a domain stand on, and which of all these files libvirt is not to give to QEMU's user.
+fn layers_of(
+    connect: &Connect,
+    spec: &DomainSpec,
+) -> Result<(BTreeMap<PathBuf, Vec<Layer>>, BTreeSet<PathBuf>), InspectError> {
+    let (mut all, mut keep_owner) = (BTreeMap::new(), BTreeSet::new());
+    // Only the system's libvirt changes owners, and only it knows the security model that says so.
+    if !connect.uri().is_ok_and(|uri| uri.ends_with("/system")) {
+        return Ok((all, keep_owner));
+    }
+    // A file that is not there is named better by libvirt when the domain is started.
+    for disk in spec.disks.iter().filter(|disk| disk.path.exists()) {
+        let below = disk::layers(&disk.path, disk.format)?;
+        if disk::is_sealed(&disk.path)? {
+            keep_owner.insert(disk.path.clone());
+        }
+        keep_owner.extend(below.iter().filter(|layer| layer.sealed).map(|layer| layer.path.clone()));
+        all.insert(disk.path.clone(), below);
+    }
+    Ok((all, keep_owner))
+}
+
 fn define(
     connect: &Connect,
     spec: &DomainSpec,
@@ -218,7 +242,12 @@ fn define(
     }
     let buffered =
         spec.disks.iter().map(|disk| disk.path.clone()).filter(|path| lacks_direct_io(path)).collect();
-    let rendering = Rendering { virt_type, installation: owner, buffered };
+    let (layers, keep_owner) = layers_of(connect, spec).map_err(|error| HypervisorError::Failed {
+        call: CALL,
+        message: "the server's disks could not be read".into(),
+        source: Some(Box::new(error)),
+    })?;
+    let rendering = Rendering { virt_type, installation: owner, buffered, layers, keep_owner };
     let xml = domain_xml::render(spec, &rendering).map_err(|error| HypervisorError::Failed {
         call: CALL,
         message: "the domain's document could not be written".into(),
