@@ -2,6 +2,7 @@
 //!
 //! They start guests and networks, so they run only inside `tests/hermetic`, and say so when they do not.
 
+mod disks;
 mod domains;
 mod networks;
 mod surroundings;
