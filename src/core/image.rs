@@ -9,6 +9,7 @@
 //! ```
 
 mod change;
+pub mod names;
 pub mod query;
 
 pub use change::{Attribute, Change};

@@ -178,16 +178,19 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
     Entry {
         minor: 36,
         what: "The proxies of the other services end, and with them their limits.",
-        changes: &[Hidden(
-            &[Resource::Limits],
-            &[
-                "maxSecurityGroupRules",
-                "maxSecurityGroups",
-                "maxTotalFloatingIps",
-                "totalFloatingIpsUsed",
-                "totalSecurityGroupsUsed",
-            ],
-        )],
+        changes: &[
+            Hidden(
+                &[Resource::Limits],
+                &[
+                    "maxSecurityGroupRules",
+                    "maxSecurityGroups",
+                    "maxTotalFloatingIps",
+                    "totalFloatingIpsUsed",
+                    "totalSecurityGroupsUsed",
+                ],
+            ),
+            Operations,
+        ],
     },
     Entry {
         minor: 37,
@@ -203,7 +206,7 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
     Entry {
         minor: 39,
         what: "The proxy of image properties ends, and with it its limit.",
-        changes: &[Hidden(&[Resource::Limits], &["maxImageMeta"])],
+        changes: &[Hidden(&[Resource::Limits], &["maxImageMeta"]), Operations],
     },
     Entry {
         minor: 42,

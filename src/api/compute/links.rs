@@ -30,6 +30,13 @@ impl Base {
     }
 }
 
+impl Base {
+    /// The URL of a resource without its mount.
+    pub fn bookmark(&self, collection: &'static str, id: &dyn fmt::Display) -> String {
+        Bookmark { base: self, collection, id }.to_string()
+    }
+}
+
 /// A link to a resource without its mount.
 struct Bookmark<'a> {
     base: &'a Base,

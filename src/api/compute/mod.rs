@@ -13,12 +13,16 @@ pub mod changes;
 mod extensions;
 mod flavors;
 mod gone;
+mod image_metadata;
+mod images;
 mod keypairs;
 mod limits;
 pub mod links;
 pub mod request;
 mod routes;
 pub mod schema;
+#[cfg(test)]
+mod image_tests;
 #[cfg(test)]
 mod tests;
 mod versions;

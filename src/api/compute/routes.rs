@@ -1,6 +1,6 @@
 //! The table of operations: where, since when and until when, and for whom.
 
-use super::{extensions, flavors, gone, keypairs, limits, versions, zones};
+use super::{extensions, flavors, gone, image_metadata, images, keypairs, limits, versions, zones};
 use crate::api::router::{ALWAYS, Route, Router, Window};
 use crate::core::policy::Rule;
 use crate::route;
@@ -22,6 +22,7 @@ pub fn table() -> &'static Router {
         let mut routes = general();
         routes.extend(flavor_routes());
         routes.extend(keypair_routes());
+        routes.extend(image_routes());
         routes.extend(gone::routes());
         Router::new(routes)
     });
@@ -79,6 +80,22 @@ fn keypair_routes() -> Vec<Route> {
             keypairs::show),
         route!(DELETE "/os-keypairs/{name}", until(1), DELETE, keypairs::delete_with_202),
         route!(DELETE "/os-keypairs/{name}", from(2), DELETE, keypairs::delete_with_204),
+    ]
+}
+
+fn image_routes() -> Vec<Route> {
+    const ANY: Rule = Rule::Any("os_compute_api:images");
+    vec![
+        route!(GET "/images", until(35), ANY, images::list),
+        route!(GET "/images/detail", until(35), ANY, images::detail),
+        route!(GET "/images/{id}", until(35), ANY, images::show),
+        route!(DELETE "/images/{id}", until(35), ANY, images::delete),
+        route!(GET "/images/{id}/metadata", until(38), ANY, image_metadata::list),
+        route!(POST "/images/{id}/metadata", until(38), ANY, image_metadata::merge),
+        route!(PUT "/images/{id}/metadata", until(38), ANY, image_metadata::replace),
+        route!(GET "/images/{id}/metadata/{key}", until(38), ANY, image_metadata::show),
+        route!(PUT "/images/{id}/metadata/{key}", until(38), ANY, image_metadata::set),
+        route!(DELETE "/images/{id}/metadata/{key}", until(38), ANY, image_metadata::delete),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! JSON into typed attributes, with the words that a JSON schema would have.
 
 use crate::core::ids::{ImageId, ProjectId};
-use crate::core::image::{Attribute, ContainerFormat, DiskFormat, RESERVED_PREFIX, Visibility};
+use crate::core::image::{Attribute, ContainerFormat, DiskFormat, Visibility, names};
 use crate::core::{Error, Result};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -10,39 +10,8 @@ use std::collections::BTreeSet;
 pub const ID_PATTERN: &str =
     "^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){12}$";
 
-/// Set by the service alone; a request to create an image must not even mention them.
-const SERVICE_OWN: [&str; 5] = ["direct_url", "self", "file", "schema", "stores"];
-/// Set by the service alone.
-const READ_ONLY: [&str; 8] = [
-    "created_at",
-    "updated_at",
-    "status",
-    "checksum",
-    "size",
-    "virtual_size",
-    "os_hash_algo",
-    "os_hash_value",
-];
-/// Names that mean something to the service and are no properties.
-const RESERVED: [&str; 3] = ["location", "deleted", "deleted_at"];
 /// Properties that hold the id of another image, or nothing.
 const IMAGE_REFERENCES: [&str; 2] = ["kernel_id", "ramdisk_id"];
-/// What every image has and a client may set.
-const SETTABLE: [&str; 10] = [
-    "name",
-    "visibility",
-    "owner",
-    "disk_format",
-    "container_format",
-    "min_disk",
-    "min_ram",
-    "protected",
-    "os_hidden",
-    "tags",
-];
-/// Longest name of a property, in characters.
-const KEY_LIMIT: usize = 255;
-
 /// What a request to create an image asks for.
 #[derive(Debug)]
 pub struct Create {
@@ -58,38 +27,16 @@ pub fn create(body: &Value) -> Result<Create> {
     let Value::Object(body) = body else {
         return Err(mismatch(format!("{} is not of type 'object'", repr(body))));
     };
-    if let Some(key) = SERVICE_OWN.iter().find(|key| body.contains_key(**key)) {
-        return Err(read_only(key));
+    if let Some(key) = names::SERVICE_OWN.iter().find(|key| body.contains_key(**key)) {
+        return Err(names::read_only(key));
     }
     let id = body.get("id").map(identifier).transpose()?;
     let mut attributes = Vec::new();
     for (key, value) in body.iter().filter(|(key, _)| *key != "id") {
-        check_key(key)?;
+        names::check(key)?;
         attributes.push(attribute(key, value)?);
     }
     Ok(Create { id, attributes })
-}
-
-/// Whether a client may name `key` at all.
-///
-/// # Errors
-/// 403 for read-only and reserved names, 400 for names that are too long.
-pub fn check_key(key: &str) -> Result<()> {
-    if key == "id" || READ_ONLY.contains(&key) || SERVICE_OWN[..4].contains(&key) {
-        return Err(read_only(key));
-    }
-    if RESERVED.contains(&key) || key == "locations" || key.starts_with(RESERVED_PREFIX) {
-        return Err(Error::forbidden(format!("Attribute '{key}' is reserved.")));
-    }
-    if key.chars().count() > KEY_LIMIT {
-        return Err(Error::invalid("Custom property should not be greater than 255 characters."));
-    }
-    Ok(())
-}
-
-/// Whether `key` names something that every image has.
-pub fn is_base(key: &str) -> bool {
-    SETTABLE.contains(&key)
 }
 
 /// One attribute from its JSON value.
@@ -203,10 +150,6 @@ fn tags(value: &Value) -> Result<BTreeSet<String>> {
             Ok(tag.clone())
         })
         .collect()
-}
-
-fn read_only(key: &str) -> Error {
-    Error::forbidden(format!("Attribute '{key}' is read-only."))
 }
 
 fn wrong_type(value: &Value, types: &str) -> Error {

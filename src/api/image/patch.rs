@@ -1,10 +1,10 @@
 //! Updates: JSON patches of both kinds that the API ever had.
 
-use super::attributes::{attribute, check_key, is_base};
+use super::attributes::attribute;
 use crate::api::call::{Call, Reply};
 use crate::api::error::{Dialect as Api, Fault};
 use crate::api::fault;
-use crate::core::image::Change;
+use crate::core::image::{Change, names};
 use crate::core::{Error, Result};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
@@ -91,12 +91,12 @@ fn change(operation: &Map<String, Value>, dialect: Dialect) -> Result<Change> {
             Error::invalid(format!("Operation \"{verb}\" requires a member named \"value\"."))
         })?),
     };
-    check_key(name)?;
+    names::check(name)?;
     match (verb, value) {
         ("add", Some(value)) if dialect == Dialect::New => Ok(Change::Add(attribute(name, value)?)),
         ("add", Some(value)) => Ok(Change::AddNew(attribute(name, value)?)),
         (_, Some(value)) => Ok(Change::Replace(attribute(name, value)?)),
-        (_, None) if is_base(name) => Ok(Change::RemoveBase(name.clone())),
+        (_, None) if names::is_settable(name) => Ok(Change::RemoveBase(name.clone())),
         (_, None) => Ok(Change::RemoveProperty(name.clone())),
     }
 }
