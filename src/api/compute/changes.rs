@@ -78,6 +78,8 @@ pub enum Input {
     /// An item of a new server's block devices.
     ServerBlockDevice,
     ServerUpdate,
+    /// The value of an action's key.
+    ServerAction,
     FlavorCreate,
     KeypairCreate,
     ServersQuery,
@@ -155,6 +157,7 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         changes: &[
             Shown(SERVER, &["tags"]),
             Accepted(&[Input::ServersQuery], &["tags", "tags-any", "not-tags", "not-tags-any"]),
+            Operations,
         ],
     },
     Entry {
@@ -304,6 +307,7 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
             Shown(SERVER, &["locked_reason"]),
             Accepted(&[Input::ServersQuery], &["locked"]),
             Restricted(&[Input::ServersQuery], &["sort_key"]),
+            Restricted(&[Input::ServerAction], &["lock"]),
         ],
     },
     Entry {

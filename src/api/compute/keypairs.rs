@@ -128,10 +128,10 @@ impl Serialize for Wrapped<'_> {
     }
 }
 
-struct Page<'a> {
-    keypairs: &'a [Keypair],
-    links: Option<[NextLink; 1]>,
-    minor: u16,
+pub(super) struct Page<'a> {
+    pub keypairs: &'a [Keypair],
+    pub links: Option<[NextLink; 1]>,
+    pub minor: u16,
 }
 
 impl Serialize for Page<'_> {

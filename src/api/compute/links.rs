@@ -1,6 +1,7 @@
 //! Links of resources: `self` with the mount (and the project, if the caller named it), `bookmark` without the mount.
 
 use crate::api::call::Call;
+use crate::api::page::next_url;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use std::fmt;
 
@@ -22,6 +23,11 @@ impl Base {
             mount: if call.legacy { "/v2" } else { "/v2.1" },
             project: call.url_project.as_ref().map(|project| format!("/{project}")).unwrap_or_default(),
         }
+    }
+
+    #[cfg(test)]
+    pub fn at(host: &str) -> Self {
+        Self { host: host.to_owned(), mount: "/v2.1", project: String::new() }
     }
 
     /// The URL of a resource of this API.
@@ -118,9 +124,15 @@ pub struct NextLink {
     href: String,
 }
 
+impl NextLink {
+    pub fn to(href: impl Into<String>) -> Self {
+        Self { rel: "next", href: href.into() }
+    }
+}
+
 /// The `<collection>_links` of a page: only one that is exactly full has a next one.
 pub fn next(call: &Call, count: usize, limit: usize, last: Option<&str>) -> Option<[NextLink; 1]> {
     let marker = last.filter(|_| count == limit && limit > 0)?;
     let url = format!("{}{}", call.base, call.path);
-    Some([NextLink { rel: "next", href: crate::api::page::next_url(&url, &call.query, marker) }])
+    Some([NextLink::to(next_url(&url, &call.query, marker))])
 }

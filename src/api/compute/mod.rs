@@ -21,6 +21,7 @@ pub mod links;
 pub mod request;
 mod routes;
 pub mod schema;
+mod servers;
 #[cfg(test)]
 mod image_tests;
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The table of operations: where, since when and until when, and for whom.
 
-use super::{extensions, flavors, gone, image_metadata, images, keypairs, limits, versions, zones};
+use super::{
+    extensions, flavors, gone, image_metadata, images, keypairs, limits, servers, versions, zones,
+};
 use crate::api::router::{ALWAYS, Route, Router, Window};
 use crate::core::policy::Rule;
 use crate::route;
@@ -23,6 +25,7 @@ pub fn table() -> &'static Router {
         routes.extend(flavor_routes());
         routes.extend(keypair_routes());
         routes.extend(image_routes());
+        routes.extend(server_routes());
         routes.extend(gone::routes());
         Router::new(routes)
     });
@@ -37,6 +40,8 @@ fn general() -> Vec<Route> {
         route!(GET "/limits", ALWAYS, Rule::Any("os_compute_api:limits"), limits::show),
         route!(GET "/os-availability-zone", ALWAYS, Rule::Any("os_compute_api:os-availability-zone:list"),
             zones::list),
+        route!(GET "/os-availability-zone/detail", ALWAYS,
+            Rule::Admin("os_compute_api:os-availability-zone:detail"), zones::detail),
     ]
 }
 
@@ -96,6 +101,53 @@ fn image_routes() -> Vec<Route> {
         route!(GET "/images/{id}/metadata/{key}", until(38), ANY, image_metadata::show),
         route!(PUT "/images/{id}/metadata/{key}", until(38), ANY, image_metadata::set),
         route!(DELETE "/images/{id}/metadata/{key}", until(38), ANY, image_metadata::delete),
+    ]
+}
+
+fn server_routes() -> Vec<Route> {
+    vec![
+        route!(GET "/servers", ALWAYS, Rule::Reader("os_compute_api:servers:index"), servers::list),
+        route!(GET "/servers/detail", ALWAYS, Rule::Reader("os_compute_api:servers:detail"), servers::detail),
+        route!(POST "/servers", ALWAYS, Rule::Member("os_compute_api:servers:create"), servers::create),
+        route!(GET "/servers/{id}", ALWAYS, Rule::Reader("os_compute_api:servers:show"), servers::show),
+        route!(PUT "/servers/{id}", ALWAYS, Rule::Member("os_compute_api:servers:update"), servers::update),
+        route!(DELETE "/servers/{id}", ALWAYS, Rule::Member("os_compute_api:servers:delete"), servers::delete),
+        route!(POST "/servers/{id}/action", ALWAYS, Rule::Token, servers::actions::act),
+        route!(GET "/servers/{id}/ips", ALWAYS, Rule::Reader("os_compute_api:ips:index"), servers::ips::list),
+        route!(GET "/servers/{id}/ips/{label}", ALWAYS, Rule::Reader("os_compute_api:ips:show"),
+            servers::ips::show),
+        route!(GET "/servers/{id}/metadata", ALWAYS, Rule::Reader("os_compute_api:server-metadata:index"),
+            servers::metadata::list),
+        route!(POST "/servers/{id}/metadata", ALWAYS, Rule::Member("os_compute_api:server-metadata:create"),
+            servers::metadata::merge),
+        route!(PUT "/servers/{id}/metadata", ALWAYS, Rule::Member("os_compute_api:server-metadata:update_all"),
+            servers::metadata::replace),
+        route!(GET "/servers/{id}/metadata/{key}", ALWAYS, Rule::Reader("os_compute_api:server-metadata:show"),
+            servers::metadata::show),
+        route!(PUT "/servers/{id}/metadata/{key}", ALWAYS, Rule::Member("os_compute_api:server-metadata:update"),
+            servers::metadata::set),
+        route!(DELETE "/servers/{id}/metadata/{key}", ALWAYS,
+            Rule::Member("os_compute_api:server-metadata:delete"), servers::metadata::delete),
+        route!(GET "/servers/{id}/tags", from(26), Rule::Reader("os_compute_api:os-server-tags:index"),
+            servers::tags::list),
+        route!(PUT "/servers/{id}/tags", from(26), Rule::Member("os_compute_api:os-server-tags:update_all"),
+            servers::tags::replace),
+        route!(DELETE "/servers/{id}/tags", from(26), Rule::Member("os_compute_api:os-server-tags:delete_all"),
+            servers::tags::clear),
+        route!(GET "/servers/{id}/tags/{tag}", from(26), Rule::Reader("os_compute_api:os-server-tags:show"),
+            servers::tags::show),
+        route!(PUT "/servers/{id}/tags/{tag}", from(26), Rule::Member("os_compute_api:os-server-tags:update"),
+            servers::tags::add),
+        route!(DELETE "/servers/{id}/tags/{tag}", from(26), Rule::Member("os_compute_api:os-server-tags:delete"),
+            servers::tags::remove),
+        route!(GET "/servers/{id}/os-instance-actions", ALWAYS,
+            Rule::Reader("os_compute_api:os-instance-actions:list"), servers::history::list),
+        route!(GET "/servers/{id}/os-instance-actions/{request}", ALWAYS,
+            Rule::Reader("os_compute_api:os-instance-actions:show"), servers::history::show),
+        route!(GET "/servers/{id}/os-server-password", ALWAYS,
+            Rule::Reader("os_compute_api:os-server-password:show"), servers::password::show),
+        route!(DELETE "/servers/{id}/os-server-password", ALWAYS,
+            Rule::Member("os_compute_api:os-server-password:clear"), servers::password::clear),
     ]
 }
 

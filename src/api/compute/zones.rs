@@ -1,19 +1,20 @@
-//! Availability zones: `nova` for servers, and `internal`, which only administrators see, for the services.
+//! Availability zones: the node's own for servers, and `internal`, which only administrators see, for the services.
 
 use super::request;
 use super::schema::query;
 use crate::api::call::{Call, Outcome, Reply};
 use actix_web::http::StatusCode;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 #[derive(Serialize)]
-struct Zone {
+struct Zone<'a> {
     #[serde(rename = "zoneName")]
-    name: &'static str,
+    name: &'a str,
     #[serde(rename = "zoneState")]
     state: ZoneState,
-    /// Null in the short list.
-    hosts: Option<()>,
+    /// By host, then by service. Null in the short list.
+    hosts: Option<BTreeMap<&'a str, BTreeMap<&'static str, ServiceState>>>,
 }
 
 #[derive(Serialize)]
@@ -21,22 +22,42 @@ struct ZoneState {
     available: bool,
 }
 
+/// The services are this process: they are there when it answers.
 #[derive(Serialize)]
-struct Zones {
-    #[serde(rename = "availabilityZoneInfo")]
-    zones: Vec<Zone>,
+struct ServiceState {
+    active: bool,
+    available: bool,
+    updated_at: Option<()>,
 }
 
-/// The zone that servers are in.
-pub const DEFAULT_ZONE: &str = "nova";
+#[derive(Serialize)]
+struct Zones<'a> {
+    #[serde(rename = "availabilityZoneInfo")]
+    zones: Vec<Zone<'a>>,
+}
+
+fn zone<'a>(name: &'a str, host: Option<(&'a str, &[&'static str])>) -> Zone<'a> {
+    let hosts = host.map(|(host, services)| {
+        let state = || ServiceState { active: true, available: true, updated_at: None };
+        BTreeMap::from([(host, services.iter().map(|service| (*service, state())).collect())])
+    });
+    Zone { name, state: ZoneState { available: true }, hosts }
+}
 
 pub async fn list(mut call: Call) -> Outcome {
     request::query(&mut call, &query::NONE)?;
     request::authorize(&call)?;
-    Ok(Reply::json(
-        StatusCode::OK,
-        &Zones {
-            zones: vec![Zone { name: DEFAULT_ZONE, state: ZoneState { available: true }, hosts: None }],
-        },
-    )?)
+    let node = call.state.services.servers.node();
+    Ok(Reply::json(StatusCode::OK, &Zones { zones: vec![zone(&node.zone, None)] })?)
+}
+
+pub async fn detail(mut call: Call) -> Outcome {
+    request::query(&mut call, &query::NONE)?;
+    request::authorize(&call)?;
+    let node = call.state.services.servers.node();
+    let zones = vec![
+        zone("internal", Some((&node.name, &["nova-conductor", "nova-scheduler"]))),
+        zone(&node.zone, Some((&node.name, &["nova-compute"]))),
+    ];
+    Ok(Reply::json(StatusCode::OK, &Zones { zones })?)
 }

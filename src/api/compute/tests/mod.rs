@@ -1,5 +1,8 @@
 //! The API as a client sees it, on a cloud without a host.
 
+mod golden;
+mod servers;
+
 use super::serve;
 use crate::api::testing::{self, Cloud};
 use actix_web::FromRequest;

@@ -1,0 +1,199 @@
+//! `POST /servers/{id}/action`: one key says what is to be done, its value how.
+
+use super::{authorize, id, tables};
+use crate::api::call::{Call, Outcome, Reply};
+use crate::api::compute::request;
+use crate::api::compute::schema::{self, Schema, wire};
+use crate::api::router::{ALWAYS, Window};
+use crate::core::ids::ServerId;
+use crate::core::policy::Rule;
+use crate::core::service::servers::ResetTo;
+use crate::core::{Error, Kind};
+use actix_web::http::StatusCode;
+use futures_util::future::LocalBoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Carries out one action; the value is that of its key.
+type Handler = fn(Call, ServerId, Value) -> LocalBoxFuture<'static, Outcome>;
+
+/// One action.
+pub struct Action {
+    /// The key of the body.
+    pub name: &'static str,
+    pub window: Window,
+    pub rule: Rule,
+    /// What the whole body has to be.
+    pub body: &'static Schema,
+    pub handler: Handler,
+}
+
+macro_rules! action {
+    ($name:literal, $window:expr, $rule:expr, $body:expr, $handler:path) => {
+        Action {
+            name: $name,
+            window: $window,
+            rule: $rule,
+            body: $body,
+            handler: |call, id, value| Box::pin($handler(call, id, value)),
+        }
+    };
+}
+
+/// All actions.
+pub static ACTIONS: &[Action] = &[
+    action!("os-start", ALWAYS, Rule::Member("os_compute_api:servers:start"), &tables::ANY_ACTION, start),
+    action!("os-stop", ALWAYS, Rule::Member("os_compute_api:servers:stop"), &tables::ANY_ACTION, stop),
+    action!("reboot", ALWAYS, Rule::Member("os_compute_api:servers:reboot"), &tables::REBOOT, reboot),
+    action!("lock", ALWAYS, Rule::Member("os_compute_api:os-lock-server:lock"), &tables::LOCK, lock),
+    action!(
+        "unlock",
+        ALWAYS,
+        Rule::Member("os_compute_api:os-lock-server:unlock"),
+        &tables::ANY_ACTION,
+        unlock
+    ),
+    action!(
+        "forceDelete",
+        ALWAYS,
+        Rule::Member("os_compute_api:os-deferred-delete:force"),
+        &tables::ANY_ACTION,
+        force_delete
+    ),
+    action!(
+        "os-resetState",
+        ALWAYS,
+        Rule::Admin("os_compute_api:os-admin-actions:reset_state"),
+        &tables::RESET_STATE,
+        reset_state
+    ),
+    action!(
+        "injectNetworkInfo",
+        ALWAYS,
+        Rule::Admin("os_compute_api:os-admin-actions:inject_network_info"),
+        &tables::ANY_ACTION,
+        inject_network_info
+    ),
+    action!(
+        "os-getConsoleOutput",
+        ALWAYS,
+        Rule::Member("os_compute_api:os-console-output"),
+        &tables::CONSOLE_OUTPUT,
+        console_output
+    ),
+    action!("resetNetwork", ALWAYS, Rule::Token, &tables::ANY_ACTION, gone),
+];
+
+/// Finds the action and checks it, in Nova's order.
+pub async fn act(mut call: Call) -> Outcome {
+    let mut body = request::json(&mut call).await?;
+    let name = schema::single_key(&body)?.to_owned();
+    let mut known = ACTIONS.iter().filter(|action| action.name == name).peekable();
+    if known.peek().is_none() {
+        return Err(Error::invalid(format!("There is no such action: {name}")).into());
+    }
+    let Some(action) = known.find(|action| action.window.holds(call.minor)) else {
+        return Err(Error::not_found("The resource could not be found.").into());
+    };
+    schema::body(action.body, &mut body, request::context(&call))?;
+    call.rule = action.rule;
+    let id = id(&call)?;
+    authorize(&call, id).await?;
+    let value = body.get_mut(&name).map(Value::take).unwrap_or_default();
+    (action.handler)(call, id, value).await
+}
+
+fn accepted() -> Outcome {
+    Ok(Reply::empty(StatusCode::ACCEPTED))
+}
+
+async fn start(call: Call, id: ServerId, _value: Value) -> Outcome {
+    call.state.services.servers.start(call.actor()?, id).await?;
+    accepted()
+}
+
+async fn stop(call: Call, id: ServerId, _value: Value) -> Outcome {
+    call.state.services.servers.stop(call.actor()?, id).await?;
+    accepted()
+}
+
+#[derive(Deserialize)]
+struct Reboot {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+async fn reboot(call: Call, id: ServerId, value: Value) -> Outcome {
+    let reboot: Reboot = wire::read(value)?;
+    let hard = reboot.kind.eq_ignore_ascii_case("hard");
+    call.state.services.servers.reboot(call.actor()?, id, hard).await?;
+    accepted()
+}
+
+async fn lock(call: Call, id: ServerId, value: Value) -> Outcome {
+    // Before 2.73 the value says nothing, whatever it is.
+    let reason = if call.minor >= 73 { value.get("locked_reason").and_then(Value::as_str) } else { None };
+    call.state.services.servers.lock(call.actor()?, id, reason.map(str::to_owned)).await?;
+    accepted()
+}
+
+async fn unlock(call: Call, id: ServerId, _value: Value) -> Outcome {
+    call.state.services.servers.unlock(call.actor()?, id).await?;
+    accepted()
+}
+
+async fn force_delete(call: Call, id: ServerId, _value: Value) -> Outcome {
+    call.state.services.servers.delete(call.actor()?, id, true).await?;
+    accepted()
+}
+
+#[derive(Deserialize)]
+struct ResetState {
+    state: State,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Active,
+    Error,
+}
+
+async fn reset_state(call: Call, id: ServerId, value: Value) -> Outcome {
+    let reset: ResetState = wire::read(value)?;
+    let to = match reset.state {
+        State::Active => ResetTo::Active,
+        State::Error => ResetTo::Error,
+    };
+    call.state.services.servers.reset_state(call.actor()?, id, to).await?;
+    accepted()
+}
+
+async fn inject_network_info(call: Call, id: ServerId, _value: Value) -> Outcome {
+    call.state.services.servers.inject_network_info(call.actor()?, id).await?;
+    accepted()
+}
+
+#[derive(Deserialize)]
+struct ConsoleOutput {
+    #[serde(default, deserialize_with = "wire::maybe_number")]
+    length: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct Output {
+    output: String,
+}
+
+async fn console_output(call: Call, id: ServerId, value: Value) -> Outcome {
+    let wanted: ConsoleOutput = wire::read(value)?;
+    // -1 asks for everything, as no number does.
+    let lines = wanted.length.and_then(|length| usize::try_from(length).ok());
+    let output = call.state.services.servers.console_output(call.actor()?, id, lines).await?;
+    Ok(Reply::json(StatusCode::OK, &Output { output })?)
+}
+
+async fn gone(_call: Call, _id: ServerId, _value: Value) -> Outcome {
+    let words = "This resource is no longer available.  No forwarding address is given.";
+    Err(Error::new(Kind::Gone, words).into())
+}

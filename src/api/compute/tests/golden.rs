@@ -1,0 +1,320 @@
+//! The ledger against golden bodies: one for every version at which the form of an answer changes, in
+//! `tests/golden/compute`. Every response change has to change a body, every request change what is accepted.
+
+use crate::api::compute::changes::{self, Input, LEDGER, NEWEST, Resource, shape};
+use crate::api::compute::flavors::view::{FlavorSummary, FlavorView};
+use crate::api::compute::keypairs::{Extent, KeypairView, Page as KeypairPage};
+use crate::api::compute::limits::Absolute;
+use crate::api::compute::links::{Base, NextLink};
+use crate::api::compute::servers::history::{ActionView, EventView, Page as ActionPage};
+use crate::api::compute::servers::view::{Scene, ServerView};
+use crate::api::version::ledger::Change;
+use crate::core::clock::from_micros;
+use crate::core::flavor::{Flavor, NewFlavor, defaults};
+use crate::core::ids::{NetworkId, PortId, SubnetId};
+use crate::core::keypair::{Keypair, KeypairKind};
+use crate::core::port::{NicAddress, PortStatus, ServerNic};
+use crate::core::quota::{Limits, Usage};
+use crate::core::server::node::Node;
+use crate::core::server::{
+    ActionEvent, ActionRecord, AttachedVolume, Lock, LockHolder, Server, ServerDetail, ServerKey, sample,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+const AT: i64 = 1_700_000_000_000_042;
+
+fn flavor() -> Flavor {
+    let NewFlavor { name, vcpus, ram_mib, disk_gib, .. } = defaults().remove(0);
+    Flavor {
+        number: 1,
+        id: "1".into(),
+        name,
+        description: Some("small".into()),
+        vcpus,
+        ram_mib,
+        disk_gib,
+        ephemeral_gib: 0,
+        swap_mib: 0,
+        rxtx_factor: 1.0,
+        is_public: true,
+        disabled: false,
+        extra_specs: [("hw:cpu_policy".to_owned(), "shared".to_owned())].into(),
+        created_at: from_micros(AT),
+        updated_at: None,
+    }
+}
+
+fn uuid(number: u128) -> Uuid {
+    Uuid::from_u128(number)
+}
+
+pub fn nic() -> ServerNic {
+    ServerNic {
+        port_id: PortId(uuid(3)),
+        network_id: NetworkId(uuid(4)),
+        network_name: "private".into(),
+        mac: "fa:16:3e:00:00:01".parse().unwrap(),
+        status: PortStatus::Active,
+        made_for_server: true,
+        nic_index: 0,
+        tag: None,
+        mtu: 1500,
+        port_security_enabled: true,
+        security_groups: vec!["default".into()],
+        addresses: vec![NicAddress {
+            address: "10.0.0.5".parse().unwrap(),
+            subnet_id: SubnetId(uuid(5)),
+            cidr: "10.0.0.0/24".parse().unwrap(),
+            gateway: None,
+            dhcp: true,
+            dns_nameservers: Vec::new(),
+            host_routes: Vec::new(),
+        }],
+    }
+}
+
+pub fn detail() -> ServerDetail {
+    let server = Server {
+        id: crate::core::ids::ServerId(uuid(1)),
+        image_id: Some(crate::core::ids::ImageId(uuid(2))),
+        image_properties: [("hw_disk_bus".to_owned(), "virtio".to_owned())].into(),
+        host: Some("node".into()),
+        key: Some(ServerKey { name: "k".into(), kind: "ssh".into(), public: "ssh-ed25519 A".into() }),
+        user_data: Some("IyEvYmluL3No".into()),
+        tags: vec!["blue".into()],
+        lock: Some(Lock { by: LockHolder::Owner, reason: Some("mine".into()) }),
+        pinned_zone: Some("nova".into()),
+        description: Some("a server".into()),
+        scheduler_hints: r#"{"group":"x"}"#.into(),
+        launched_at: Some(from_micros(AT)),
+        ..sample()
+    };
+    ServerDetail {
+        server,
+        fault: None,
+        security_groups: vec!["default".into()],
+        nics: vec![nic()],
+        volumes: vec![AttachedVolume { volume_id: uuid(6).to_string(), delete_on_termination: true }],
+    }
+}
+
+fn value(view: &impl Serialize) -> Value {
+    serde_json::to_value(view).unwrap()
+}
+
+fn server(resource: Resource, minor: u16, admin: bool) -> Value {
+    let node = Node::roomy();
+    let scene = Scene {
+        base: Base::at("http://cloud"),
+        resource,
+        shape: shape(resource, minor),
+        admin,
+        reads_specs: true,
+        node: &node,
+    };
+    let password = (resource == Resource::ServerRebuild).then_some("secret");
+    value(&ServerView { detail: &detail(), scene: &scene, admin_password: password })
+}
+
+fn record() -> ActionRecord {
+    ActionRecord {
+        number: 1,
+        server_id: crate::core::ids::ServerId(uuid(1)),
+        request_id: "req-1".into(),
+        action: "stop".into(),
+        user_id: Some("u".into()),
+        project_id: Some("p".into()),
+        started_at: from_micros(AT),
+        updated_at: from_micros(AT),
+        message: None,
+    }
+}
+
+fn event() -> ActionEvent {
+    ActionEvent {
+        event: "compute_stop_instance".into(),
+        host: Some("node".into()),
+        started_at: from_micros(AT),
+        finished_at: None,
+        result: None,
+        traceback: None,
+        details: None,
+    }
+}
+
+fn action(minor: u16, admin: bool) -> Value {
+    let of_action = shape(Resource::Action, minor);
+    let (record, event) = (record(), event());
+    let shown = admin || of_action.newest("events");
+    let events =
+        vec![EventView { event: &event, project: "p", admin, shape: shape(Resource::ActionEvent, minor) }];
+    value(&ActionView { action: &record, events: shown.then_some(events), shape: of_action })
+}
+
+/// What an answer looks like at a version: as an administrator sees it, and as its owner does.
+fn body(resource: Resource, minor: u16) -> Value {
+    let base = Base::at("http://cloud");
+    let keypair = Keypair {
+        number: 1,
+        user_id: "u".into(),
+        name: "k".into(),
+        kind: KeypairKind::Ssh,
+        public_key: "ssh-ed25519 A".into(),
+        fingerprint: "00:11".into(),
+        created_at: from_micros(AT),
+    };
+    let shape = shape(resource, minor);
+    match resource {
+        Resource::ServerShow | Resource::ServerDetail | Resource::ServerUpdate | Resource::ServerRebuild => {
+            json!({"admin": server(resource, minor, true), "owner": server(resource, minor, false)})
+        }
+        Resource::Flavor => value(&FlavorView { flavor: &flavor(), base: &base, shape, with_specs: true }),
+        Resource::FlavorSummary => value(&FlavorSummary { flavor: &flavor(), base: &base, shape }),
+        Resource::Keypair => {
+            let view =
+                |extent, private_key| value(&KeypairView { keypair: &keypair, private_key, extent, shape });
+            json!({
+                "listed": view(Extent::Listed, None),
+                "created": view(Extent::Created, Some("private")),
+                "shown": view(Extent::Shown, None),
+            })
+        }
+        Resource::KeypairList => {
+            let links = Some([NextLink::to("http://cloud/v2.1/os-keypairs?marker=k")]);
+            value(&KeypairPage { keypairs: &[keypair], links, minor })
+        }
+        Resource::Limits => value(&Absolute { limits: &Limits::default(), usage: Usage::default(), shape }),
+        Resource::ActionSummary => value(&ActionView { action: &record(), events: None, shape }),
+        Resource::ActionList => {
+            let links = Some([NextLink::to("http://cloud/v2.1/servers/1/os-instance-actions?marker=req-1")]);
+            value(&ActionPage { actions: &[record()], links, minor })
+        }
+        Resource::Action | Resource::ActionEvent => {
+            json!({"admin": action(minor, true), "owner": action(minor, false)})
+        }
+    }
+}
+
+#[test]
+fn bodies_at_every_version_where_they_change() {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/compute"));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.set_sort_maps(true);
+    settings.bind(|| {
+        for resource in Resource::ALL {
+            let mut before = None;
+            for minor in 1..=NEWEST {
+                let now = body(resource, minor);
+                if before.as_ref() != Some(&now) {
+                    insta::assert_json_snapshot!(format!("{resource:?}.2.{minor:03}"), now);
+                }
+                before = Some(now);
+            }
+        }
+    });
+}
+
+#[test]
+fn every_response_change_changes_a_body() {
+    for entry in LEDGER {
+        for change in entry.changes {
+            if let Change::Shown(resources, _)
+            | Change::Hidden(resources, _)
+            | Change::Reshaped(resources, _) = change
+            {
+                for resource in *resources {
+                    assert_ne!(
+                        body(*resource, entry.minor),
+                        body(*resource, entry.minor - 1),
+                        "2.{}: {resource:?}",
+                        entry.minor
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_request_change_changes_what_is_accepted() {
+    for entry in LEDGER {
+        let (old, new) = (entry.minor - 1, entry.minor);
+        for change in entry.changes {
+            match change {
+                Change::Accepted(inputs, keys) | Change::Refused(inputs, keys) => {
+                    each(inputs, keys, |input, key| {
+                        assert_ne!(
+                            changes::accepts(input, key, old),
+                            changes::accepts(input, key, new),
+                            "{key}"
+                        );
+                    })
+                }
+                Change::Required(inputs, keys) => each(inputs, keys, |input, key| {
+                    let required = |minor| changes::required(input, minor).any(|name| name == key);
+                    assert!(!required(old) && required(new), "{key}");
+                }),
+                Change::Restricted(inputs, keys) => each(inputs, keys, |input, key| {
+                    assert_eq!(changes::form(input, key, old) + 1, changes::form(input, key, new), "{key}");
+                }),
+                Change::Closed(inputs) => {
+                    for input in *inputs {
+                        assert!(!changes::closed(*input, old) && changes::closed(*input, new), "{input:?}");
+                    }
+                }
+                Change::Shown(..)
+                | Change::Hidden(..)
+                | Change::Reshaped(..)
+                | Change::Operations
+                | Change::Behaviour => {}
+            }
+        }
+    }
+}
+
+fn each(inputs: &[Input], keys: &[&str], check: impl Fn(Input, &str)) {
+    for input in inputs {
+        for key in keys {
+            check(*input, key);
+        }
+    }
+}
+
+/// Each has a test of its own, named here so that a new entry cannot go without.
+#[test]
+fn behaviour_changes_are_known() {
+    let behaviours: Vec<u16> = LEDGER
+        .iter()
+        .filter(|entry| entry.changes.iter().any(|change| matches!(change, Change::Behaviour)))
+        .map(|entry| entry.minor)
+        .collect();
+    // 5, 38, 83: tests::servers::filters_by_version; 7, 86: tests::making_and_changing_flavors;
+    // 21: tests::servers::the_history_of_a_server
+    assert_eq!(behaviours, [5, 7, 21, 38, 83, 86]);
+}
+
+#[test]
+#[ignore = "a measurement, for an optimised build on a quiet machine"]
+fn a_thousand_servers_are_written_quickly() {
+    let node = Node::roomy();
+    let scene = Scene {
+        base: Base::at("http://cloud"),
+        resource: Resource::ServerDetail,
+        shape: shape(Resource::ServerDetail, 1),
+        admin: true,
+        reads_specs: true,
+        node: &node,
+    };
+    let details: Vec<_> = (0..1000).map(|_| detail()).collect();
+    let views: Vec<_> =
+        details.iter().map(|detail| ServerView { detail, scene: &scene, admin_password: None }).collect();
+    let start = std::time::Instant::now();
+    let text = serde_json::to_vec(&views).unwrap();
+    let took = start.elapsed();
+    println!("{} bytes in {took:?}", text.len());
+    assert!(took.as_millis() < 20, "{took:?}");
+}
