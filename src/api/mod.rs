@@ -17,6 +17,7 @@ pub mod error;
 pub mod fault;
 pub mod identity;
 pub mod image;
+pub mod metadata;
 pub mod network;
 pub mod page;
 pub mod pipeline;

@@ -4,6 +4,7 @@ pub mod flavors;
 pub mod identity;
 pub mod images;
 pub mod keypairs;
+pub mod metadata;
 pub mod networks;
 pub mod quotas;
 pub mod servers;
@@ -41,6 +42,7 @@ pub struct Services {
     pub identity: identity::IdentityService,
     pub images: images::ImageService,
     pub keypairs: keypairs::KeypairService,
+    pub metadata: metadata::MetadataService,
     pub networks: networks::NetworksService,
     pub quotas: quotas::QuotaService,
     pub servers: servers::Servers,
@@ -53,6 +55,7 @@ impl Services {
             identity: identity::IdentityService::new(deps.clone(), settings.identity),
             images: images::ImageService::new(deps.clone(), host.images.clone(), settings.images),
             keypairs: keypairs::KeypairService::new(deps.clone()),
+            metadata: metadata::MetadataService::new(deps.clone(), node.clone()),
             networks: networks::NetworksService::new(deps.clone()),
             quotas: quotas::QuotaService::new(deps.clone()),
             servers: servers::Servers::new(deps.clone(), host.storage.clone(), node),

@@ -1,0 +1,86 @@
+//! What guests ask at the metadata address: who they are, by the address that they ask from.
+//!
+//! The only proof of identity is that address, which the host's filters do not let a guest forge. An address that no server's port
+//! has gets nothing. The administrator's password is never told here, since every program in a guest can ask.
+
+use super::Deps;
+use crate::core::Result;
+use crate::core::ids::{ServerId, random_bytes};
+use crate::core::server::node::Node;
+use crate::core::workflow::guest::{self, Extras};
+use crate::host::guest::{Answer, ec2_versions};
+use crate::store::{StoreError, server_ports, servers};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+/// Bytes of randomness that a guest is given for its own generator.
+const SEED_BYTES: usize = 512;
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Document {
+    Text(Vec<u8>),
+    Json(Vec<u8>),
+    /// What the guest has stored as its password; empty if it has not.
+    Password(String),
+}
+
+/// A document with the server that it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub server: ServerId,
+    pub document: Document,
+}
+
+#[derive(Clone)]
+pub struct MetadataService {
+    deps: Deps,
+    node: Arc<Node>,
+}
+
+impl MetadataService {
+    pub fn new(deps: Deps, node: Arc<Node>) -> Self {
+        Self { deps, node }
+    }
+
+    /// The versions of the EC2 form. They are no secret.
+    pub fn versions(&self) -> Vec<u8> {
+        match ec2_versions() {
+            Answer::Text(bytes) | Answer::Json(bytes) => bytes,
+            Answer::Password => Vec::new(),
+        }
+    }
+
+    /// What the guest at this address finds at a path; `None` for strangers and where there is nothing.
+    pub async fn lookup(&self, peer: IpAddr, path: &str) -> Result<Option<Found>> {
+        let Some(address) = ipv4(peer) else { return Ok(None) };
+        let found = self.deps.store.read::<_, StoreError, _>(move |c| {
+            let Some(owner) = server_ports::port_by_address(c, address)? else { return Ok(None) };
+            let Some(server) = servers::get(c, owner.server_id)? else { return Ok(None) };
+            let nics = server_ports::server_nics(c, &[server.id])?.remove(&server.id).unwrap_or_default();
+            Ok(Some((server, nics)))
+        });
+        let Some((server, nics)) = found.await? else { return Ok(None) };
+        let extras = Extras {
+            zone: self.node.zone.clone(),
+            admin_password: None,
+            random_seed: random_bytes(SEED_BYTES),
+            dhcp_only: false,
+        };
+        let document = match guest::documents(&server, &nics, extras).lookup(path) {
+            None => return Ok(None),
+            Some(Answer::Text(bytes)) => Document::Text(bytes),
+            Some(Answer::Json(bytes)) => Document::Json(bytes),
+            Some(Answer::Password) => Document::Password(server.guest_password),
+        };
+        Ok(Some(Found { server: server.id, document }))
+    }
+}
+
+/// The peer's IPv4 address, also where a socket for both families shows it as IPv6.
+fn ipv4(peer: IpAddr) -> Option<Ipv4Addr> {
+    match peer {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(address) => address.to_ipv4_mapped(),
+    }
+}
