@@ -3,7 +3,7 @@
 //! Start: state folder and its lock, database, host, workflows (which go on where an earlier process stopped), sockets.
 //! Stop: the same backwards. Guests notice neither.
 
-use crate::api::{self, Shared, server};
+use crate::api::{self, Shared, State, server};
 use crate::config::{Config, VirtType};
 use crate::core::clock::Clock;
 use crate::core::reconcile::host_networks::ensure_host_networks;
@@ -24,7 +24,7 @@ use crate::task::failpoint::Failpoints;
 use crate::task::{Engine, Tasks, Tuning};
 use anyhow::Context;
 use secrecy::SecretString;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,12 @@ use uuid::Uuid;
 
 /// How long running steps may take after the wish to stop; what does not end goes on at the next start.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
+/// Where guests of every cloud ask.
+const METADATA_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), 80);
+/// Guests ask a few questions while they boot, and then hardly ever.
+const METADATA_WORKERS: usize = 1;
+/// How long to wait until the next attempt to listen there.
+const METADATA_RETRY: Duration = Duration::from_secs(10);
 /// The gigabyte of disk sizes, in bytes.
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -140,6 +146,9 @@ pub async fn start_on(
 
     let tls = config.tls.as_ref().map(|tls| api::tls::load(&tls.certificate, &tls.key)).transpose()?;
     let state = Arc::new(Shared::new(services, config.public_url.clone(), tls.is_some()));
+    if config.network.metadata && state.services.host.network.mode() == NetworkMode::Bridged {
+        tokio::spawn(serve_metadata(state.clone(), shutdown.soft.clone()));
+    }
     let endpoint = server::Endpoint { listener, entry: api::answer, tls };
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let api = server::serve(endpoint, state, workers, shutdown.soft.clone())?;
@@ -201,6 +210,41 @@ async fn first_start(services: &Services, state_dir: &Path, url: &str) -> anyhow
             .context("the default network could not be made; `dwarfnova doctor` says what this host lacks")?;
     }
     Ok(())
+}
+
+/// Answers guests at the metadata address, from the moment on when this host has it.
+async fn serve_metadata(state: State, stop: CancellationToken) {
+    let mut said = false;
+    loop {
+        match listen_for_guests(&state).await {
+            Ok(listener) => {
+                let endpoint = server::Endpoint { listener, entry: api::metadata::answer, tls: None };
+                match server::serve(endpoint, state, METADATA_WORKERS, stop) {
+                    Ok(running) => running.ended().await,
+                    Err(error) => tracing::error!(%error, "the metadata service could not be started"),
+                }
+                return;
+            }
+            Err(error) if said => tracing::debug!(error = format!("{error:#}"), "still no metadata service"),
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(
+                    error,
+                    "no metadata service: guests learn from config drives alone; trying again"
+                );
+                said = true;
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(METADATA_RETRY) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn listen_for_guests(state: &State) -> anyhow::Result<TcpListener> {
+    state.services.host.network.ensure_metadata_address().await?;
+    TcpListener::bind(METADATA_ADDRESS).with_context(|| format!("cannot listen on {METADATA_ADDRESS}"))
 }
 
 /// Makes the host's networks what the store says, beside serving: reads need none of them, and a server's own step makes
