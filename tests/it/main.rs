@@ -7,5 +7,6 @@
 
 mod architecture;
 mod clients;
+mod crash;
 mod harness;
 mod host;

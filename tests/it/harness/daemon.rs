@@ -5,6 +5,9 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+static ONE: Mutex<()> = Mutex::new(());
 
 /// How a daemon is started.
 #[derive(Default, Clone)]
@@ -18,6 +21,10 @@ pub struct Options {
 /// A running daemon. Dropped, it takes its guests, networks and files with it.
 pub struct Daemon {
     pub url: String,
+    /// Daemons share the machine's address for metadata and its free ranges: one after the other.
+    _alone: MutexGuard<'static, ()>,
+    /// Other tests restart libvirtd: not while we are here.
+    _turn: tokio::sync::RwLockReadGuard<'static, ()>,
     child: Option<Child>,
     folder: tempfile::TempDir,
 }
@@ -26,7 +33,10 @@ impl Daemon {
     pub fn start(options: &Options) -> Self {
         // QEMU runs as a user of its own and has to find its disks; and sockets need short paths.
         let folder = tempfile::Builder::new().prefix("dn-").tempdir_in("/var/tmp").unwrap();
-        let mut daemon = Self { url: String::new(), child: None, folder };
+        // A test that failed has cleaned up all the same.
+        let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = crate::host::shared_libvirtd();
+        let mut daemon = Self { url: String::new(), _alone: alone, _turn: turn, child: None, folder };
         daemon.resume(options);
         daemon
     }

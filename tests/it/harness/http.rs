@@ -65,8 +65,20 @@ impl Http {
         http
     }
 
-    /// Sends one request and reads the answer.
+    /// Sends one request and reads the answer; the daemon has to be there.
+    #[track_caller]
     pub fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
+        self.attempt(method, path, headers, body).unwrap()
+    }
+
+    /// Sends one request to a daemon that may die before it has answered.
+    pub fn attempt(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> reqwest::Result<Answer> {
         let mut request = self.client.request(method, format!("{}{path}", self.base));
         if !self.token.is_empty() {
             request = request.header("x-auth-token", &self.token);
@@ -78,12 +90,12 @@ impl Http {
             request = request.json(body);
         }
         self.runtime.block_on(async {
-            let response = request.send().await.unwrap();
+            let response = request.send().await?;
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            let bytes = response.bytes().await.unwrap();
+            let bytes = response.bytes().await?;
             let body = serde_json::from_slice(&bytes)
                 .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-            Answer { status, headers, body }
+            Ok(Answer { status, headers, body })
         })
     }
 

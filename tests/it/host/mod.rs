@@ -6,3 +6,5 @@ mod disks;
 mod domains;
 mod networks;
 mod surroundings;
+
+pub use surroundings::shared_libvirtd;

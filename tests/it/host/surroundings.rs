@@ -34,6 +34,11 @@ pub async fn shared(test: &str) -> Option<RwLockReadGuard<'static, ()>> {
     if in_sandbox(test) { Some(LIBVIRTD.read().await) } else { None }
 }
 
+/// As [`shared`], for tests that are not asynchronous.
+pub fn shared_libvirtd() -> RwLockReadGuard<'static, ()> {
+    LIBVIRTD.blocking_read()
+}
+
 /// The turn of a test that needs libvirtd for itself; `None` outside the sandbox.
 pub async fn alone(test: &str) -> Option<RwLockWriteGuard<'static, ()>> {
     if in_sandbox(test) { Some(LIBVIRTD.write().await) } else { None }
