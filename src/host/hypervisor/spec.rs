@@ -82,7 +82,7 @@ pub struct NicSpec {
     /// `fa:16:3e:xx:xx:xx`, lower case.
     pub mac: String,
     pub attachment: NicAttachment,
-    /// The only source addresses that the anti-spoofing filter lets out of the guest.
+    /// The addresses that the guest is to have.
     pub addresses: Vec<IpAddr>,
     /// Bytes; `None` leaves the network's own.
     pub mtu: Option<u32>,

@@ -1,10 +1,13 @@
 //! Networks through libvirt: a bridge with NAT each, with dnsmasq that gives out reserved addresses only.
 //!
-//! All changes to one network go one by one. Each call looks at what libvirt has, in the running network and in the
-//! stored definition apart, and does what is missing in each. Networks without our mark are never changed.
+//! libvirt keeps bridge, NAT and dnsmasq; the reservations and the guard against spoofing are kept here. All changes to
+//! one network go one by one. Each call looks at what there is and does what is missing. Networks without our mark
+//! are never changed.
 
+use super::dhcp::{self, Reservation};
+use super::guard::{Guard, Permit};
 use super::lease::{self, Lease};
-use super::network_xml::{self, Found, Frame, Reservation};
+use super::network_xml::{self, Found, Frame};
 use super::{HostNetwork, HostNetworkSpec, HostPortSpec, NetError, NetworkMode, ranges};
 use crate::core::ids::NetworkId;
 use crate::host::command::Command;
@@ -14,6 +17,7 @@ use crate::host::hypervisor::libvirt::error::{is, translate};
 use crate::host::hypervisor::libvirt::ffi;
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
+use std::io;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -32,12 +36,13 @@ const SECONDS: u64 = 60;
 pub struct LibvirtNetwork {
     connection: Connection,
     installation: Uuid,
+    guard: Guard,
 }
 
 impl LibvirtNetwork {
     /// Uses the hypervisor's link. `installation` is the owner in the mark on each network.
     pub fn new(connection: Connection, installation: Uuid) -> Self {
-        Self { connection, installation }
+        Self { connection, installation, guard: Guard::new(installation) }
     }
 
     /// Runs `work` while no other call changes the network.
@@ -76,22 +81,6 @@ enum Face {
     Stored,
 }
 
-impl Face {
-    fn update_flag(self) -> sys::virNetworkUpdateFlags {
-        match self {
-            Self::Running => sys::VIR_NETWORK_UPDATE_AFFECT_LIVE,
-            Self::Stored => sys::VIR_NETWORK_UPDATE_AFFECT_CONFIG,
-        }
-    }
-
-    fn xml_flag(self) -> sys::virNetworkXMLFlags {
-        match self {
-            Self::Running => 0,
-            Self::Stored => sys::VIR_NETWORK_XML_INACTIVE,
-        }
-    }
-}
-
 impl Host<'_> {
     fn failed(&self, error: Error) -> NetError {
         translate(self.call, error).into()
@@ -116,7 +105,11 @@ impl Host<'_> {
     }
 
     fn look(&self, network: &Network, face: Face) -> Result<Found, NetError> {
-        let xml = network.xml_desc(face.xml_flag()).map_err(|error| self.failed(error))?;
+        let flags = match face {
+            Face::Running => 0,
+            Face::Stored => sys::VIR_NETWORK_XML_INACTIVE,
+        };
+        let xml = network.xml_desc(flags).map_err(|error| self.failed(error))?;
         network_xml::read(&xml).map_err(|error| self.document(&error))
     }
 
@@ -124,18 +117,13 @@ impl Host<'_> {
         network.is_active().map_err(|error| self.failed(error))
     }
 
-    fn faces(&self, network: &Network) -> Result<Vec<Face>, NetError> {
-        Ok(if self.is_active(network)? { vec![Face::Running, Face::Stored] } else { vec![Face::Stored] })
-    }
-
-    fn define(&self, frame: &Frame, reservations: &[Reservation]) -> Result<Network, NetError> {
-        let xml = network_xml::render(self.id, self.owner, frame, reservations)
-            .map_err(|error| self.document(&error))?;
+    fn define(&self, frame: &Frame) -> Result<Network, NetError> {
+        let xml = network_xml::render(self.id, self.owner, frame).map_err(|error| self.document(&error))?;
         self.connect.define_network_xml(&xml).map_err(|error| self.failed(error))
     }
 
     /// Defines a network that does not exist yet.
-    fn create(&self, frame: &Frame, reservations: &[Reservation]) -> Result<Network, NetError> {
+    fn create(&self, frame: &Frame) -> Result<Network, NetError> {
         let name = super::host_name(self.id);
         match self.connect.lookup_network_by_name(&name) {
             Ok(_) => {
@@ -144,21 +132,15 @@ impl Host<'_> {
             Err(error) if is(&error, ErrorNumber::NoNetwork) => {}
             Err(error) => return Err(self.failed(error)),
         }
-        let network = self.define(frame, reservations)?;
+        let network = self.define(frame)?;
         network.set_autostart(true).map_err(|error| self.failed(error))?;
         Ok(network)
     }
 
     /// Brings the stored frame up to date, and the running one if no guest would notice.
-    fn ensure_frame(
-        &self,
-        network: Network,
-        frame: &Frame,
-        wanted: &[Reservation],
-    ) -> Result<Network, NetError> {
+    fn ensure_frame(&self, network: Network, frame: &Frame) -> Result<Network, NetError> {
         let stored = self.look(&network, Face::Stored)?;
-        let network =
-            if stored.frame.as_ref() == Some(frame) { network } else { self.define(frame, wanted)? };
+        let network = if stored.frame.as_ref() == Some(frame) { network } else { self.define(frame)? };
         if self.is_active(&network)? {
             let running = self.look(&network, Face::Running)?;
             if running.frame.as_ref() != Some(frame) {
@@ -192,33 +174,35 @@ impl Host<'_> {
         }
     }
 
-    fn update(
-        &self,
-        network: &Network,
-        face: Face,
-        command: sys::virNetworkUpdateCommand,
-        reservation: &Reservation,
-    ) -> Result<(), NetError> {
-        let xml = network_xml::render_reservation(reservation).map_err(|error| self.document(&error))?;
-        network
-            .update(command, sys::VIR_NETWORK_SECTION_IP_DHCP_HOST, 0, &xml, face.update_flag())
-            .map_err(|error| self.failed(error))
+    /// Starts a dnsmasq that died. libvirt does so only when it has to write dnsmasq's settings anew, hence the two
+    /// changes that leave everything as it was.
+    fn revive_dnsmasq(&self, network: &Network) -> Result<(), NetError> {
+        if dhcp::process(&super::host_name(self.id)).is_some() {
+            return Ok(());
+        }
+        tracing::warn!(network = %self.id, "the network's dnsmasq has died and is started again");
+        for command in [sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, sys::VIR_NETWORK_UPDATE_COMMAND_DELETE] {
+            network
+                .update(
+                    command,
+                    sys::VIR_NETWORK_SECTION_DNS_TXT,
+                    -1,
+                    "<txt name='dwarfnova' value='revived'/>",
+                    sys::VIR_NETWORK_UPDATE_AFFECT_LIVE,
+                )
+                .map_err(|error| self.failed(error))?;
+        }
+        Ok(())
     }
 
-    /// Removes reservations that `keep` refuses and adds those of `wanted` that are missing.
-    fn reconcile(
-        &self,
-        network: &Network,
-        face: Face,
-        wanted: &[Reservation],
-        keep: impl Fn(&Reservation) -> bool,
-    ) -> Result<(), NetError> {
-        let has = self.look(network, face)?.reservations;
-        for old in has.iter().filter(|old| !keep(old)) {
-            self.update(network, face, sys::VIR_NETWORK_UPDATE_COMMAND_DELETE, old)?;
-        }
-        for new in wanted.iter().filter(|new| !has.contains(new)) {
-            self.update(network, face, sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, new)?;
+    /// Makes the reservations those of `wanted`, but for others that `keep` lets stay.
+    fn reserve(&self, wanted: &[Reservation], keep: impl Fn(&Reservation) -> bool) -> Result<(), NetError> {
+        let name = super::host_name(self.id);
+        let failed = |error: io::Error| NetError::Failed(format!("the reservations of {name}: {error}"));
+        let folder = dhcp::folder(&name);
+        dhcp::create(&folder).map_err(failed)?;
+        if dhcp::reconcile(&folder, wanted, keep).map_err(failed)? {
+            dhcp::reload(&name).map_err(failed)?;
         }
         Ok(())
     }
@@ -264,15 +248,16 @@ fn mac_bytes(mac: &str) -> Option<[u8; 6]> {
 }
 
 fn ensure_network(host: &Host, spec: &HostNetworkSpec) -> Result<(), NetError> {
-    let (frame, wanted) = (network_xml::frame(spec), network_xml::reservations(spec));
+    let frame = network_xml::frame(spec);
+    let wanted: Vec<Reservation> = spec.ports.iter().map(Reservation::from).collect();
     let network = match host.find()? {
-        Some(network) => host.ensure_frame(network, &frame, &wanted)?,
-        None => host.create(&frame, &wanted)?,
+        Some(network) => host.ensure_frame(network, &frame)?,
+        None => host.create(&frame)?,
     };
-    for face in host.faces(&network)? {
-        host.reconcile(&network, face, &wanted, |old| wanted.contains(old))?;
-    }
+    // dnsmasq does not start without the folder.
+    host.reserve(&wanted, |old| wanted.contains(old))?;
     host.start(&network)?;
+    host.revive_dnsmasq(&network)?;
     let reserved = |lease: &Lease| {
         wanted.iter().any(|one| one.address == lease.address && mac_bytes(&one.mac) == Some(lease.mac))
     };
@@ -283,32 +268,26 @@ fn ensure_network(host: &Host, spec: &HostNetworkSpec) -> Result<(), NetError> {
 }
 
 fn remove_network(host: &Host) -> Result<(), NetError> {
-    let Some(network) = host.find()? else { return Ok(()) };
-    if host.is_active(&network)? {
-        network.destroy().map_err(|error| host.failed(error))?;
+    if let Some(network) = host.find()? {
+        if host.is_active(&network)? {
+            network.destroy().map_err(|error| host.failed(error))?;
+        }
+        match network.undefine() {
+            Ok(()) => {}
+            Err(error) if is(&error, ErrorNumber::NoNetwork) => {}
+            Err(error) => return Err(host.failed(error)),
+        }
     }
-    match network.undefine() {
-        Ok(()) => Ok(()),
-        Err(error) if is(&error, ErrorNumber::NoNetwork) => Ok(()),
-        Err(error) => Err(host.failed(error)),
-    }
+    let name = super::host_name(host.id);
+    dhcp::delete(&dhcp::folder(&name))
+        .map_err(|error| NetError::Failed(format!("the reservations of {name}: {error}")))
 }
 
 fn ensure_port(host: &Host, port: &HostPortSpec) -> Result<(), NetError> {
     let network = host.find()?.ok_or(NetError::NotFound(host.id))?;
-    for face in host.faces(&network)? {
-        let mut wanted = network_xml::reservation(port);
-        let others = host.look(&network, face)?.reservations;
-        let in_the_way = |other: &Reservation| other.mac == wanted.mac || other.address == wanted.address;
-        // libvirt allows a name once in a network; the port that came first keeps it.
-        let name_taken = others.iter().any(|other| !in_the_way(other) && other.name == wanted.name);
-        if name_taken {
-            wanted.name = None;
-        }
-        let keep =
-            |old: &Reservation| *old == wanted || (old.mac != wanted.mac && old.address != wanted.address);
-        host.reconcile(&network, face, std::slice::from_ref(&wanted), keep)?;
-    }
+    let wanted = Reservation::from(port);
+    let keep = |old: &Reservation| *old == wanted || (old.mac != wanted.mac && old.address != wanted.address);
+    host.reserve(std::slice::from_ref(&wanted), keep)?;
     let mac = mac_bytes(&port.mac);
     if host.release(&network, |lease| lease.address == port.address && Some(lease.mac) != mac)? {
         Ok(())
@@ -319,15 +298,11 @@ fn ensure_port(host: &Host, port: &HostPortSpec) -> Result<(), NetError> {
 
 fn remove_port(host: &Host, mac: &str) -> Result<(), NetError> {
     let Some(network) = host.find()? else { return Ok(()) };
-    let mac = mac.to_lowercase();
-    let bytes = mac_bytes(&mac);
-    // First the lease: without any reservation libvirt's dnsmasq does not serve DHCP and hears no release.
+    host.reserve(&[], |old| old.mac != mac)?;
+    let bytes = mac_bytes(mac);
     if !host.release(&network, |lease| Some(lease.mac) == bytes)? {
         // Whoever gets the address next takes the lease back first.
         tracing::warn!(network = %host.id, mac, "the lease could not be taken back yet");
-    }
-    for face in host.faces(&network)? {
-        host.reconcile(&network, face, &[], |old| old.mac != mac)?;
     }
     Ok(())
 }
@@ -381,22 +356,30 @@ impl HostNetwork for LibvirtNetwork {
     }
 
     async fn ensure_network(&self, spec: &HostNetworkSpec) -> Result<(), NetError> {
+        let id = spec.id;
+        let permits = spec.ports.iter().map(Permit::from).collect();
         let spec = spec.clone();
-        self.call(spec.id, "ensure_network", move |host| ensure_network(host, &spec)).await
+        self.call(id, "ensure_network", move |host| ensure_network(host, &spec)).await?;
+        self.guard.ensure(id, &permits).await
     }
 
     async fn remove_network(&self, id: NetworkId) -> Result<(), NetError> {
-        self.call(id, "remove_network", remove_network).await
+        self.call(id, "remove_network", remove_network).await?;
+        self.guard.remove(id).await
     }
 
     async fn ensure_port(&self, network: NetworkId, port: &HostPortSpec) -> Result<(), NetError> {
+        let permit = Permit::from(port);
         let port = port.clone();
-        self.call(network, "ensure_port", move |host| ensure_port(host, &port)).await
+        self.call(network, "ensure_port", move |host| ensure_port(host, &port)).await?;
+        self.guard.permit(network, permit).await
     }
 
     async fn remove_port(&self, network: NetworkId, mac: &str) -> Result<(), NetError> {
-        let mac = mac.to_owned();
-        self.call(network, "remove_port", move |host| remove_port(host, &mac)).await
+        let mac = mac.to_lowercase();
+        let gone = mac.clone();
+        self.call(network, "remove_port", move |host| remove_port(host, &gone)).await?;
+        self.guard.forget(network, &mac).await
     }
 
     async fn ensure_metadata_address(&self) -> Result<(), NetError> {
@@ -408,7 +391,7 @@ impl HostNetwork for LibvirtNetwork {
         let address = format!("{METADATA_ADDRESS}/32");
         Command::new("ip")
             .args(["address", "replace", &address, "dev", "lo"])
-            .output()
+            .run()
             .await
             .map_err(|error| NetError::Failed(format!("cannot add {address} to lo: {error}")))?;
         Ok(())

@@ -3,7 +3,9 @@
 //! Real: libvirt networks with dnsmasq, or user-mode networking for an ordinary user. Fake: for unprivileged tests.
 //! Networks that do not carry our mark are never changed.
 
+mod dhcp;
 pub mod fake;
+mod guard;
 mod lease;
 pub mod libvirt;
 mod network_xml;
@@ -97,4 +99,9 @@ pub trait HostNetwork: Send + Sync {
 /// The name on the host of a network of ours: the prefix tells people who made it.
 fn host_name(id: NetworkId) -> String {
     format!("dwarfnova-{}", &id.0.simple().to_string()[..8])
+}
+
+/// The name of a port's device on the host, as OpenStack forms it.
+pub fn tap_name(port: PortId) -> String {
+    format!("tap{}", &port.to_string()[..11])
 }

@@ -1,27 +1,20 @@
 //! The documents of libvirt networks: one builder, and one reader for what libvirt has.
 
-use super::{HostNetworkSpec, HostPortSpec, host_name};
+use super::{HostNetworkSpec, dhcp, host_name};
 use crate::core::ids::NetworkId;
 use crate::host::hypervisor::libvirt::domain_xml::to_xml;
 use ipnet::Ipv4Net;
 use serde::Serialize;
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use uuid::Uuid;
 
 /// The namespace of the mark by which we know a network as ours.
 const MARK_NAMESPACE: &str = "urn:dwarfnova:network:1";
+/// libvirt's namespace for settings that it hands to dnsmasq as they are.
+const DNSMASQ_NAMESPACE: &str = "http://libvirt.org/schemas/network/dnsmasq/1.0";
 
-/// One DHCP reservation as libvirt holds it. A name stands in a network only once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reservation {
-    /// Lower case.
-    pub mac: String,
-    pub address: Ipv4Addr,
-    pub name: Option<String>,
-}
-
-/// Everything of a network but its reservations. Where two of these differ, libvirt has to restart the network.
+/// A network without its reservations, which are not in libvirt's hands. Where two of these differ, libvirt has to
+/// restart the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     pub bridge: String,
@@ -30,6 +23,8 @@ pub struct Frame {
     pub prefix: u8,
     pub mtu: Option<u32>,
     pub dns_servers: Vec<Ipv4Addr>,
+    /// Settings of dnsmasq's.
+    pub dnsmasq: Vec<String>,
 }
 
 /// What libvirt has under a network's UUID.
@@ -41,7 +36,6 @@ pub struct Found {
     pub connections: u32,
     /// `None` for networks of a form that we never make.
     pub frame: Option<Frame>,
-    pub reservations: Vec<Reservation>,
 }
 
 /// The name of a network's bridge: at most 15 bytes, as the kernel demands.
@@ -64,38 +58,28 @@ pub fn frame(spec: &HostNetworkSpec) -> Frame {
         prefix: spec.cidr.prefix_len(),
         mtu: Some(spec.mtu),
         dns_servers: spec.dns_servers.clone(),
+        dnsmasq: dnsmasq_options(spec),
     }
 }
 
-/// The reservations that a spec asks for. Of several ports with one host name the first keeps it.
-pub fn reservations(spec: &HostNetworkSpec) -> Vec<Reservation> {
+/// DHCP for reserved addresses only, with the reservations in a folder.
+fn dnsmasq_options(spec: &HostNetworkSpec) -> Vec<String> {
     if !spec.dhcp {
         return Vec::new();
     }
-    let mut names = BTreeSet::new();
-    spec.ports
-        .iter()
-        .map(|port| {
-            let mut reservation = reservation(port);
-            reservation.name = reservation.name.filter(|name| names.insert(name.clone()));
-            reservation
-        })
-        .collect()
-}
-
-/// The reservation of one port.
-pub fn reservation(port: &HostPortSpec) -> Reservation {
-    Reservation { mac: port.mac.to_lowercase(), address: port.address, name: port.hostname.clone() }
+    vec![
+        format!("dhcp-range={},static,{}", spec.cidr.network(), spec.cidr.netmask()),
+        "dhcp-no-override".into(),
+        "dhcp-authoritative".into(),
+        "dhcp-lease-max=65536".into(),
+        format!("dhcp-hostsdir={}", dhcp::folder(&host_name(spec.id)).display()),
+    ]
 }
 
 /// Renders the persistent definition.
-pub fn render(
-    id: NetworkId,
-    owner: Uuid,
-    frame: &Frame,
-    reservations: &[Reservation],
-) -> Result<String, quick_xml::SeError> {
+pub fn render(id: NetworkId, owner: Uuid, frame: &Frame) -> Result<String, quick_xml::SeError> {
     to_xml(&Network {
+        dnsmasq_namespace: DNSMASQ_NAMESPACE,
         name: host_name(id),
         uuid: id.to_string(),
         metadata: Metadata {
@@ -109,18 +93,11 @@ pub fn render(
         dns: (!frame.dns_servers.is_empty()).then(|| Dns {
             forwarder: frame.dns_servers.iter().map(|addr| Forwarder { addr: addr.to_string() }).collect(),
         }),
-        ip: Ip {
-            address: frame.gateway.to_string(),
-            prefix: frame.prefix,
-            dhcp: (!reservations.is_empty())
-                .then(|| Dhcp { host: reservations.iter().map(Host::from).collect() }),
-        },
+        ip: Ip { address: frame.gateway.to_string(), prefix: frame.prefix },
+        options: (!frame.dnsmasq.is_empty()).then(|| Options {
+            option: frame.dnsmasq.iter().map(|value| OptionValue { value: value.clone() }).collect(),
+        }),
     })
-}
-
-/// Renders one reservation, as libvirt wants it for changes.
-pub fn render_reservation(reservation: &Reservation) -> Result<String, quick_xml::SeError> {
-    to_xml(&Host::from(reservation))
 }
 
 /// Reads what libvirt has.
@@ -147,25 +124,17 @@ pub fn read(xml: &str) -> Result<Found, String> {
                 .filter(|node| node.has_tag_name("forwarder"))
                 .filter_map(|node| node.attribute("addr")?.parse().ok())
                 .collect(),
+            dnsmasq: network
+                .descendants()
+                .filter(|node| node.has_tag_name((DNSMASQ_NAMESPACE, "option")))
+                .filter_map(|node| node.attribute("value").map(str::to_owned))
+                .collect(),
         })
     };
-    let reservations = ip
-        .into_iter()
-        .flat_map(|ip| ip.descendants())
-        .filter(|node| node.has_tag_name("host"))
-        .filter_map(|host| {
-            Some(Reservation {
-                mac: host.attribute("mac")?.to_lowercase(),
-                address: host.attribute("ip")?.parse().ok()?,
-                name: host.attribute("name").map(str::to_owned),
-            })
-        })
-        .collect();
     Ok(Found {
         owner,
         connections: network.attribute("connections").and_then(|n| n.parse().ok()).unwrap_or(0),
         frame: frame(),
-        reservations,
     })
 }
 
@@ -192,6 +161,8 @@ fn prefix(node: roxmltree::Node) -> Option<u8> {
 #[derive(Serialize)]
 #[serde(rename = "network")]
 struct Network {
+    #[serde(rename = "@xmlns:dnsmasq")]
+    dnsmasq_namespace: &'static str,
     name: String,
     uuid: String,
     metadata: Metadata,
@@ -203,6 +174,8 @@ struct Network {
     #[serde(skip_serializing_if = "Option::is_none")]
     dns: Option<Dns>,
     ip: Ip,
+    #[serde(rename = "dnsmasq:options", skip_serializing_if = "Option::is_none")]
+    options: Option<Options>,
 }
 
 #[derive(Serialize)]
@@ -264,49 +237,26 @@ struct Ip {
     address: String,
     #[serde(rename = "@prefix")]
     prefix: u8,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dhcp: Option<Dhcp>,
 }
 
 #[derive(Serialize)]
-struct Dhcp {
-    host: Vec<Host>,
+struct Options {
+    #[serde(rename = "dnsmasq:option")]
+    option: Vec<OptionValue>,
 }
 
 #[derive(Serialize)]
-#[serde(rename = "host")]
-struct Host {
-    #[serde(rename = "@mac")]
-    mac: String,
-    #[serde(rename = "@name", skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    #[serde(rename = "@ip")]
-    ip: String,
-}
-
-impl From<&Reservation> for Host {
-    fn from(reservation: &Reservation) -> Self {
-        Self {
-            mac: reservation.mac.clone(),
-            name: reservation.name.clone(),
-            ip: reservation.address.to_string(),
-        }
-    }
+struct OptionValue {
+    #[serde(rename = "@value")]
+    value: String,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::ids::PortId;
     use std::path::Path;
 
     fn spec() -> HostNetworkSpec {
-        let port = |last: u8, hostname: Option<&str>| HostPortSpec {
-            id: PortId(Uuid::from_u128(last.into())),
-            mac: format!("FA:16:3e:00:00:{last:02x}"),
-            address: Ipv4Addr::new(10, 71, 71, last),
-            hostname: hostname.map(str::to_owned),
-        };
         HostNetworkSpec {
             id: NetworkId(Uuid::from_u128(0x0a1b2c3d_4e5f_4071_8293_a4b5c6d7e8f9)),
             cidr: "10.71.71.0/24".parse().unwrap(),
@@ -314,14 +264,14 @@ mod tests {
             dhcp: true,
             dns_servers: vec![Ipv4Addr::new(192, 0, 2, 53)],
             mtu: 1450,
-            ports: vec![port(5, Some("web")), port(6, Some("web")), port(7, None)],
+            ports: Vec::new(),
         }
     }
 
     #[test]
     fn the_document() {
         let spec = spec();
-        let text = render(spec.id, Uuid::from_u128(7), &frame(&spec), &reservations(&spec)).unwrap();
+        let text = render(spec.id, Uuid::from_u128(7), &frame(&spec)).unwrap();
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/network/nat.xml");
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -338,11 +288,10 @@ mod tests {
                 spec.dns_servers.clear();
                 spec.dhcp = false;
             }
-            let text = render(spec.id, Uuid::from_u128(7), &frame(&spec), &reservations(&spec)).unwrap();
+            let text = render(spec.id, Uuid::from_u128(7), &frame(&spec)).unwrap();
             let found = read(&text).unwrap();
             assert_eq!(found.owner, Some(Uuid::from_u128(7)));
             assert_eq!(found.frame, Some(frame(&spec)));
-            assert_eq!(found.reservations, reservations(&spec));
             assert_eq!(ranges(&text).unwrap(), [spec.cidr]);
         }
     }

@@ -1,13 +1,14 @@
 //! Networks: reservations as a DHCP client sees them, repairs, and those of others.
 
-use super::surroundings::{Installation, PATIENCE, run, shared, virsh};
+use super::surroundings::{Installation, PATIENCE, run, shared, signal, virsh};
 use dwarfnova::core::ids::{NetworkId, PortId};
 use dwarfnova::host::hypervisor::spec::{NicAttachment, NicModel, NicSpec};
 use dwarfnova::host::hypervisor::{DomainState, Hypervisor};
 use dwarfnova::host::net::libvirt::LibvirtNetwork;
-use dwarfnova::host::net::{HostNetwork, HostNetworkSpec, HostPortSpec, NetError};
+use dwarfnova::host::net::{HostNetwork, HostNetworkSpec, HostPortSpec, NetError, tap_name};
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
@@ -60,16 +61,21 @@ impl Surroundings {
         }
     }
 
-    fn has_reservation(&self, port: &HostPortSpec) -> (bool, bool) {
-        let holds = |text: String| {
-            text.lines().any(|line| {
-                line.contains(&format!("mac='{}'", port.mac))
-                    && line.contains(&format!("ip='{}'", port.address))
-            })
-        };
-        (
-            holds(virsh(&["net-dumpxml", &self.name()])),
-            holds(virsh(&["net-dumpxml", "--inactive", &self.name()])),
+    /// Everything that DHCP would give out.
+    fn reservations(&self) -> Vec<String> {
+        let folder = format!("/var/lib/libvirt/dnsmasq/{}.reservations", self.name());
+        let mut lines: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap().trim().to_owned())
+            .collect();
+        lines.sort();
+        lines
+    }
+
+    fn rules(&self) -> String {
+        run(
+            "nft",
+            &["list", "table", "bridge", &format!("dwarfnova_{}", &self.here.id.simple().to_string()[..8])],
         )
     }
 
@@ -78,36 +84,99 @@ impl Surroundings {
     }
 }
 
-/// A computer on the bridge: one end of a cable, with a DHCP client.
-struct Cable(String);
+/// A computer on the bridge, in a network namespace, with a DHCP client.
+struct Computer(String);
 
-impl Cable {
-    fn plug(bridge: &str, mac: &str) -> Self {
-        let name = format!("c{}", &mac.replace(':', "")[6..]);
-        let far = format!("{name}x");
-        run("ip", &["link", "add", &name, "address", mac, "type", "veth", "peer", "name", &far]);
-        run("ip", &["link", "set", &far, "master", bridge, "up"]);
-        run("ip", &["link", "set", &name, "up"]);
-        Self(name)
+impl Computer {
+    /// Plugs it in where a guest with this port would be.
+    fn plug(bridge: &str, port: &HostPortSpec) -> Self {
+        let (tap, name) = (tap_name(port.id), port.id.to_string()[..8].to_owned());
+        run("ip", &["netns", "add", &name]);
+        let computer = Self(name);
+        let far = ["peer", "name", "eth0", "address", &port.mac, "netns", &computer.0];
+        run("ip", &[&["link", "add", &tap, "type", "veth"], &far[..]].concat());
+        run("ip", &["link", "set", &tap, "master", bridge, "up"]);
+        computer.inside(&["ip", "link", "set", "eth0", "up"]);
+        computer
+    }
+
+    fn command(&self, command: &[&str]) -> Command {
+        let mut all = Command::new("ip");
+        all.args(["netns", "exec", &self.0]).args(command);
+        all
+    }
+
+    fn inside(&self, command: &[&str]) -> bool {
+        self.command(command).output().unwrap().status.success()
     }
 
     /// The address that DHCP gives, if any within a few seconds.
-    fn ask(&self, folder: &std::path::Path) -> Option<String> {
+    fn ask(&self, folder: &Path) -> Option<String> {
         let (script, answer) = (folder.join(format!("{}.sh", self.0)), folder.join(format!("{}.ip", self.0)));
         let text = format!("#!/bin/sh\n[ \"$1\" = bound ] && echo \"$ip\" >{}\nexit 0\n", answer.display());
         std::fs::write(&script, text).unwrap();
         run("chmod", &["0755", script.to_str().unwrap()]);
-        let client = ["udhcpc", "-f", "-q", "-n", "-t", "4", "-T", "1", "-i", &self.0, "-s"];
+        let client = ["busybox", "udhcpc", "-f", "-q", "-n", "-t", "4", "-T", "1", "-i", "eth0", "-s"];
         // Its exit code says whether there was an answer; the file says so, too.
-        Command::new("busybox").args(client).arg(&script).output().unwrap();
+        self.command(&client).arg(&script).output().unwrap();
         std::fs::read_to_string(answer).ok().map(|text| text.trim().to_owned())
+    }
+
+    /// Whether the gateway answers when we call ourselves so.
+    fn reaches(&self, gateway: Ipv4Addr, as_address: Ipv4Addr, as_mac: &str) -> bool {
+        self.inside(&["ip", "address", "flush", "dev", "eth0"]);
+        assert!(self.inside(&["ip", "link", "set", "eth0", "address", as_mac]));
+        assert!(self.inside(&["ip", "address", "add", &format!("{as_address}/24"), "dev", "eth0"]));
+        self.inside(&["busybox", "ping", "-c", "1", "-W", "1", &gateway.to_string()])
     }
 }
 
-impl Drop for Cable {
+impl Drop for Computer {
     fn drop(&mut self) {
-        run("ip", &["link", "delete", &self.0]);
+        run("ip", &["netns", "delete", &self.0]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_sends_only_in_its_own_name() {
+    let Some(_turn) = shared("networks::a_port_sends_only_in_its_own_name").await else { return };
+    let it = Surroundings::new().await;
+    let (port, other) = (it.port(20, None), it.port(21, None));
+    let gateway = it.spec.gateway;
+    let computer = Computer::plug(&it.bridge(), &port);
+    it.network.ensure_port(it.spec.id, &port).await.unwrap();
+    it.network.ensure_port(it.spec.id, &other).await.unwrap();
+    assert!(computer.reaches(gateway, port.address, &port.mac));
+    assert!(!computer.reaches(gateway, other.address, &port.mac));
+    assert!(!computer.reaches(gateway, port.address, &other.mac));
+    assert!(!computer.reaches(gateway, other.address, &other.mac));
+    assert!(computer.reaches(gateway, port.address, &port.mac));
+
+    // A rule that somebody removed is back with the next look.
+    let table = it.rules();
+    run("nft", &["delete", "table", "bridge", table.split_whitespace().nth(2).unwrap()]);
+    let spec = HostNetworkSpec { ports: vec![port.clone(), other.clone()], ..it.spec.clone() };
+    it.network.ensure_network(&spec).await.unwrap();
+    assert_eq!(it.rules(), table);
+    it.network.remove_network(it.spec.id).await.unwrap();
+    assert!(!run("nft", &["list", "tables"]).contains(table.split_whitespace().nth(2).unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_dnsmasq_is_started_again() {
+    let Some(_turn) = shared("networks::a_dead_dnsmasq_is_started_again").await else { return };
+    let it = Surroundings::new().await;
+    let port = it.port(20, None);
+    it.network.ensure_port(it.spec.id, &port).await.unwrap();
+    let file = format!("/run/libvirt/network/{}.pid", it.name());
+    signal("-KILL", std::fs::read_to_string(&file).unwrap().trim());
+    let spec = HostNetworkSpec { ports: vec![port.clone()], ..it.spec.clone() };
+    let before = virsh(&["net-dumpxml", &it.name()]);
+    it.network.ensure_network(&spec).await.unwrap();
+    assert_eq!(virsh(&["net-dumpxml", &it.name()]), before);
+    let computer = Computer::plug(&it.bridge(), &port);
+    assert_eq!(computer.ask(it.here.folder.path()), Some(port.address.to_string()));
+    it.network.remove_network(it.spec.id).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,25 +188,27 @@ async fn only_reserved_addresses_are_given_out_and_come_back() {
     let (port, stranger) = (it.port(20, Some("web")), it.port(21, None));
     it.network.ensure_port(it.spec.id, &port).await.unwrap();
     it.network.ensure_port(it.spec.id, &port).await.unwrap();
-    assert_eq!(it.has_reservation(&port), (true, true));
+    assert_eq!(it.reservations(), [format!("{},{},web", port.mac, port.address)]);
 
-    let cable = Cable::plug(&it.bridge(), &port.mac);
-    assert_eq!(cable.ask(it.here.folder.path()), Some(port.address.to_string()));
+    let computer = Computer::plug(&it.bridge(), &port);
+    assert_eq!(computer.ask(it.here.folder.path()), Some(port.address.to_string()));
     assert!(it.leases().contains(&port.mac), "{}", it.leases());
-    let uninvited = Cable::plug(&it.bridge(), &stranger.mac);
+    let uninvited = Computer::plug(&it.bridge(), &stranger);
     assert_eq!(uninvited.ask(it.here.folder.path()), None);
-    drop(cable);
+    drop(computer);
 
     // The address goes to another port while the first one's lease still runs.
     let successor = HostPortSpec { address: port.address, ..stranger.clone() };
     it.network.ensure_port(it.spec.id, &successor).await.unwrap();
-    assert_eq!(it.has_reservation(&port), (false, false));
+    assert_eq!(it.reservations(), [format!("{},{}", successor.mac, successor.address)]);
+    assert!(!it.rules().contains(&port.mac));
     assert_eq!(uninvited.ask(it.here.folder.path()), Some(port.address.to_string()));
 
     it.network.remove_port(it.spec.id, &successor.mac).await.unwrap();
     it.network.remove_port(it.spec.id, &successor.mac).await.unwrap();
-    assert_eq!(it.has_reservation(&successor), (false, false));
+    assert_eq!(it.reservations(), Vec::<String>::new());
     assert!(!it.leases().contains(&successor.mac), "{}", it.leases());
+    assert!(!it.rules().contains(&successor.mac));
     it.network.remove_network(it.spec.id).await.unwrap();
 }
 
@@ -159,11 +230,13 @@ async fn many_ports_at_once() {
         call.await.unwrap().unwrap();
     }
     assert!(begun.elapsed() < PATIENCE);
-    assert!(ports.iter().all(|port| it.has_reservation(port) == (true, true)));
+    assert_eq!(it.reservations().len(), ports.len());
+    assert!(ports.iter().all(|port| it.rules().contains(&port.mac)));
     // One network for all to be compared with: what the store says.
     let spec = HostNetworkSpec { ports: ports[..3].to_vec(), ..it.spec.clone() };
     it.network.ensure_network(&spec).await.unwrap();
-    assert_eq!(virsh(&["net-dumpxml", &it.name()]).matches("<host ").count(), 3);
+    assert_eq!(it.reservations().len(), 3);
+    assert!(!it.rules().contains(&ports[3].mac));
     it.network.remove_network(it.spec.id).await.unwrap();
 }
 
@@ -175,17 +248,18 @@ async fn what_others_broke_is_repaired() {
     it.network.ensure_network(&spec).await.unwrap();
     let good = virsh(&["net-dumpxml", "--inactive", &it.name()]);
 
-    let host = format!("<host mac='{}' ip='{}'/>", spec.ports[0].mac, spec.ports[0].address);
-    virsh(&["net-update", &it.name(), "delete", "ip-dhcp-host", &host, "--live"]);
-    let stray = format!("<host mac='fa:16:3e:00:00:99' ip='{}'/>", it.port(99, None).address);
-    virsh(&["net-update", &it.name(), "add", "ip-dhcp-host", &stray, "--config"]);
+    let folder = format!("/var/lib/libvirt/dnsmasq/{}.reservations", it.name());
+    let reservations = it.reservations();
+    std::fs::remove_dir_all(&folder).unwrap();
     it.network.ensure_network(&spec).await.unwrap();
-    assert!(spec.ports.iter().all(|port| it.has_reservation(port) == (true, true)));
-    assert_eq!(virsh(&["net-dumpxml", "--inactive", &it.name()]).lines().count(), good.lines().count());
+    assert_eq!(it.reservations(), reservations);
+    std::fs::write(format!("{folder}/stray"), "fa:16:3e:00:00:99,10.9.9.9\n").unwrap();
+    it.network.ensure_network(&spec).await.unwrap();
+    assert_eq!(it.reservations(), reservations);
 
     virsh(&["net-destroy", &it.name()]);
     it.network.ensure_network(&spec).await.unwrap();
-    assert_eq!(it.has_reservation(&spec.ports[0]), (true, true));
+    assert!(virsh(&["net-list", "--name"]).contains(&it.name()));
 
     virsh(&["net-destroy", &it.name()]);
     virsh(&["net-undefine", &it.name()]);
@@ -230,8 +304,8 @@ async fn networks_of_others_are_not_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guest_attaches_with_its_filter() {
-    let Some(_turn) = shared("networks::a_guest_attaches_with_its_filter").await else { return };
+async fn a_guest_attaches_to_its_port() {
+    let Some(_turn) = shared("networks::a_guest_attaches_to_its_port").await else { return };
     let it = Surroundings::new().await;
     let port = it.port(30, Some("guest"));
     it.network.ensure_port(it.spec.id, &port).await.unwrap();
@@ -247,11 +321,12 @@ async fn a_guest_attaches_with_its_filter() {
     it.here.host.define(&spec).await.unwrap();
     it.here.host.start(spec.id).await.unwrap();
     it.here.wait_for_state(spec.id, DomainState::Running).await;
-    let tap = format!("tap{}", &port.id.to_string()[..11]);
+    let tap = tap_name(port.id);
     let link = run("ip", &["link", "show", "dev", &tap]);
     assert!(link.contains("mtu 1400") && link.contains(&it.bridge()), "{link}");
-    let rules = run("ebtables", &["-t", "nat", "-L"]);
-    assert!(rules.contains(&tap) && rules.contains(&port.address.to_string()), "{rules}");
+    let rules = it.rules();
+    assert!(rules.contains(&format!("\"{tap}\" . {}", port.mac)), "{rules}");
+    assert!(rules.contains(&format!("\"{tap}\" . {}", port.address)), "{rules}");
 
     // With a guest plugged in, new settings wait, and the guest keeps its network.
     let changed = HostNetworkSpec { mtu: 1300, ports: vec![port.clone()], ..it.spec.clone() };

@@ -8,6 +8,7 @@ use crate::host::hypervisor::spec::{
     DiskBus, DiskDevice, DiskFormat, DiskSpec, DomainSpec, Firmware, NicAttachment, NicModel, NicSpec,
     VideoModel,
 };
+use crate::host::net::tap_name;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -314,29 +315,15 @@ fn video_model(model: VideoModel) -> &'static str {
     }
 }
 
-/// The name of a port's tap device on the host, as OpenStack forms it.
-pub fn tap_name(nic: &NicSpec) -> String {
-    format!("tap{}", &nic.port.to_string()[..11])
-}
-
 fn interface(nic: &NicSpec) -> Interface {
-    let (kind, source, target, filter) = match &nic.attachment {
-        NicAttachment::User => ("user", None, None, None),
-        NicAttachment::HostNetwork { name } => {
-            let parameter = nic
-                .addresses
-                .iter()
-                .map(|address| FilterParameter { name: "IP", value: address.to_string() })
-                // Without it, libvirt would believe the first address that the guest uses.
-                .chain([FilterParameter { name: "CTRL_IP_LEARNING", value: "none".into() }])
-                .collect();
-            (
-                "network",
-                Some(NetworkSource { network: name.clone() }),
-                Some(DeviceTarget { dev: tap_name(nic) }),
-                Some(FilterRef { filter: "clean-traffic", parameter }),
-            )
-        }
+    // What the guest may send is for the host's networks to say, which know the tap by its name.
+    let (kind, source, target) = match &nic.attachment {
+        NicAttachment::User => ("user", None, None),
+        NicAttachment::HostNetwork { name } => (
+            "network",
+            Some(NetworkSource { network: name.clone() }),
+            Some(DeviceTarget { dev: tap_name(nic.port) }),
+        ),
     };
     Interface {
         kind,
@@ -346,7 +333,6 @@ fn interface(nic: &NicSpec) -> Interface {
         model: Kind { kind: nic.model.name() },
         // libvirt knows no MTU for user-mode networking, which answers for itself.
         mtu: nic.mtu.filter(|_| kind == "network").map(|size| Mtu { size }),
-        filterref: filter,
     }
 }
 
@@ -651,8 +637,6 @@ struct Interface {
     model: Kind,
     #[serde(skip_serializing_if = "Option::is_none")]
     mtu: Option<Mtu>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    filterref: Option<FilterRef>,
 }
 
 #[derive(Serialize)]
@@ -677,21 +661,6 @@ struct DeviceTarget {
 struct Mtu {
     #[serde(rename = "@size")]
     size: u32,
-}
-
-#[derive(Serialize)]
-struct FilterRef {
-    #[serde(rename = "@filter")]
-    filter: &'static str,
-    parameter: Vec<FilterParameter>,
-}
-
-#[derive(Serialize)]
-struct FilterParameter {
-    #[serde(rename = "@name")]
-    name: &'static str,
-    #[serde(rename = "@value")]
-    value: String,
 }
 
 #[derive(Serialize)]
