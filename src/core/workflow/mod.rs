@@ -14,6 +14,10 @@ pub mod server_reboot;
 pub mod server_start;
 pub mod server_stop;
 mod shut_down;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use super::ids::ServerId;
 use super::port::ServerNic;

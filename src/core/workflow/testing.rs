@@ -1,0 +1,254 @@
+//! A whole compute service on a host in memory, which can be killed and started again on the same state.
+
+use super::{ServerEnv, register};
+use crate::core::actor::{Actor, Roles};
+use crate::core::clock::{Clock, from_micros};
+use crate::core::flavor::NewFlavor;
+use crate::core::ids::{ImageId, RequestId, ServerId};
+use crate::core::image::{Attribute, ContainerFormat, DiskFormat, Image, Status, Visibility};
+use crate::core::port::Networking;
+use crate::core::reconcile::host_networks::ensure_host_networks;
+use crate::core::server::create::CreateServer;
+use crate::core::server::node::Node;
+use crate::core::server::{Server, ServerDetail};
+use crate::core::service::Deps;
+use crate::core::service::networks::NetworksService;
+use crate::core::service::servers::Servers;
+use crate::host::hypervisor::fake::{FakeHypervisor, Inventory};
+use crate::host::net::fake::{FakeNetwork, NetworkInventory};
+use crate::host::storage::DiskPlan;
+use crate::host::storage::fake::FakeStorage;
+use crate::store::{Store, StoreError, flavors, images, servers};
+use crate::task::failpoint::{Effect, Failpoint, Failpoints, Moment};
+use crate::task::{Engine, Tasks, Tuning};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub const FLAVOR: &str = "tiny";
+
+/// The machine and the disk, which outlive the process.
+pub struct Bench {
+    folder: tempfile::TempDir,
+    pub hypervisor: Arc<FakeHypervisor>,
+    pub network: Arc<FakeNetwork>,
+    pub storage: Arc<FakeStorage>,
+    pub points: Failpoints,
+    pub node: Arc<Node>,
+    pub image: ImageId,
+}
+
+/// The process.
+pub struct Process {
+    pub store: Store,
+    pub tasks: Tasks,
+    pub servers: Servers,
+    pub env: Arc<ServerEnv>,
+    pub clock: Clock,
+}
+
+/// Everything of servers that is on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnHost {
+    pub domains: Inventory,
+    pub networks: NetworkInventory,
+    pub files: BTreeMap<ServerId, DiskPlan>,
+}
+
+pub fn actor(name: &str, roles: &[&str]) -> Actor {
+    Actor {
+        user_id: format!("{name}-user").into(),
+        user_name: name.into(),
+        user_domain: "default".into(),
+        project_id: Some(name.into()),
+        roles: Roles::from_names(roles.iter().copied()),
+        request_id: RequestId::fresh(),
+    }
+}
+
+pub fn owner() -> Actor {
+    actor("owner", &["member"])
+}
+
+pub fn admin() -> Actor {
+    actor("admins", &["admin"])
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        Self::with_node(Node::roomy())
+    }
+
+    pub fn with_node(node: Node) -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            hypervisor: Arc::new(FakeHypervisor::new()),
+            network: Arc::default(),
+            storage: Arc::default(),
+            points: Failpoints::default(),
+            node: Arc::new(node),
+            image: ImageId::random(),
+        }
+    }
+
+    /// Starts a process on the state that is there.
+    pub async fn start(&self) -> Process {
+        let store = loop {
+            match Store::open(self.folder.path()) {
+                Ok(store) => break store,
+                // The threads of the process before let go of the lock a moment after it halted.
+                Err(StoreError::Locked { .. }) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let clock = Clock::system();
+        let env = Arc::new(ServerEnv {
+            store: store.clone(),
+            hypervisor: self.hypervisor.clone(),
+            network: self.network.clone(),
+            storage: self.storage.clone(),
+            node: self.node.clone(),
+        });
+        let tuning = Tuning {
+            retry_first: Duration::from_millis(1),
+            retry_max: Duration::from_millis(4),
+            transient_tries: 3,
+            undo_tries: 3,
+            ..Tuning::default()
+        };
+        let now = {
+            let clock = clock.clone();
+            Arc::new(move || clock.now())
+        };
+        // Before tasks go on: what they take off the networks must not come back.
+        ensure_host_networks(&store, &*self.network).await.unwrap();
+        let engine = register(Engine::new(store.clone(), now, tuning, self.points.clone()), &env);
+        let tasks = engine.start();
+        let deps = Deps { store: store.clone(), clock: clock.clone(), tasks: tasks.clone() };
+        let servers = Servers::new(deps.clone(), self.storage.clone(), self.node.clone());
+        let process = Process { store, tasks, servers, env, clock };
+        process.furnish(deps, self).await;
+        process
+    }
+
+    /// Starts a process, and kills and starts it again for as long as a failpoint halts it, until no task is open.
+    pub async fn settle(&self, mut process: Process) -> Process {
+        loop {
+            process.tasks.settled().await.unwrap();
+            if !process.tasks.halted() {
+                return process;
+            }
+            process.kill().await;
+            process = self.start().await;
+        }
+    }
+
+    pub fn want(&self, workflow: &str, step: &str, moment: Moment, effect: Effect) {
+        self.points.want(Failpoint { workflow: workflow.into(), step: step.into(), moment, effect });
+    }
+
+    pub fn on_host(&self) -> OnHost {
+        OnHost {
+            domains: self.hypervisor.inventory(),
+            networks: self.network.inventory(),
+            files: self.storage.inventory(),
+        }
+    }
+
+    pub fn command(&self, name: &str) -> CreateServer {
+        CreateServer {
+            name: name.into(),
+            description: None,
+            hostname: None,
+            image_id: Some(self.image),
+            flavor_id: FLAVOR.into(),
+            networks: Networking::Absent,
+            security_groups: Vec::new(),
+            key_name: None,
+            availability_zone: None,
+            requested_host: None,
+            requested_hypervisor_hostname: None,
+            metadata: BTreeMap::new(),
+            tags: Vec::new(),
+            config_drive: Some(true),
+            user_data: None,
+            personality: Vec::new(),
+            admin_password: None,
+            access_ip_v4: None,
+            access_ip_v6: None,
+            disk_config: None,
+            scheduler_hints: "{}".into(),
+            trusted_certificates: None,
+            min_count: 1,
+            max_count: 1,
+        }
+    }
+}
+
+impl Process {
+    /// What an installation has after its first start: a flavor, an image, a network.
+    async fn furnish(&self, deps: Deps, bench: &Bench) {
+        let (image, now) = (bench.image, self.clock.now());
+        self.store
+            .write::<_, StoreError, _>(move |c| {
+                if flavors::any(c)? {
+                    return Ok(());
+                }
+                let flavor = NewFlavor {
+                    id: Some(FLAVOR.into()),
+                    name: FLAVOR.into(),
+                    description: None,
+                    vcpus: 1,
+                    ram_mib: 64,
+                    disk_gib: 1,
+                    ephemeral_gib: 1,
+                    swap_mib: 64,
+                    rxtx_factor: 1.0,
+                    is_public: true,
+                };
+                flavors::insert(c, FLAVOR, &flavor, now)?.ok();
+                for resource in ["instances", "cores", "ram"] {
+                    c.execute("INSERT INTO quota VALUES ('owner', ?1, -1)", [resource])?;
+                }
+                images::insert(c, &an_image(image))?;
+                Ok(())
+            })
+            .await
+            .unwrap();
+        let made =
+            NetworksService::new(deps).ensure_default(&*bench.network, &"owner".into()).await.unwrap();
+        if made.is_some() {
+            ensure_host_networks(&self.store, &*bench.network).await.unwrap();
+        }
+    }
+
+    /// Ends the process as it is: what was not written is lost.
+    pub async fn kill(self) {
+        self.tasks.stop(Duration::from_secs(5)).await;
+    }
+
+    pub async fn create(&self, command: CreateServer) -> ServerId {
+        self.servers.create(&owner(), command).await.unwrap().ids[0]
+    }
+
+    pub async fn show(&self, id: ServerId) -> ServerDetail {
+        self.servers.show(&admin(), id).await.unwrap()
+    }
+
+    /// The row, deleted or not.
+    pub async fn row(&self, id: ServerId) -> Server {
+        self.store.read(move |c| servers::get_any(c, id)).await.unwrap().unwrap()
+    }
+}
+
+fn an_image(id: ImageId) -> Image {
+    let at = from_micros(1_700_000_000_000_000);
+    let mut image = Image::new(id, &[Attribute::Visibility(Visibility::Public)], &admin(), at).unwrap();
+    image.disk_format = Some(DiskFormat::Qcow2);
+    image.container_format = Some(ContainerFormat::Bare);
+    image.status = Status::Active;
+    image.size = Some(1 << 20);
+    image.virtual_size = Some(1 << 29);
+    image.file_format = Some("qcow2".into());
+    image
+}
