@@ -400,18 +400,70 @@ pub fn reset(
     Ok(())
 }
 
-/// What the reconciler compares with the host: every server that is not deleted and stands on a node.
-pub fn placed(c: &Connection) -> Result<Vec<Server>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM server WHERE deleted_at IS NULL AND host IS NOT NULL");
-    Ok(c.prepare_cached(&sql)?.query_map([], from_row)?.collect::<Result<_, _>>()?)
+/// The states of one server: what the reconciler compares with the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct States {
+    pub id: ServerId,
+    pub vm_state: VmState,
+    pub task_state: Option<TaskState>,
+    pub power_state: PowerState,
 }
 
-/// Of these ids, those that belong to no server which may still have something on the host.
-pub fn without_row(c: &Connection, ids: &[ServerId]) -> Result<Vec<ServerId>, StoreError> {
+const STATES: &str = "SELECT id, vm_state, task_state, power_state FROM server \
+     WHERE deleted_at IS NULL AND host IS NOT NULL";
+
+fn states_row(row: &Row<'_>) -> rusqlite::Result<States> {
+    Ok(States { id: row.get(0)?, vm_state: row.get(1)?, task_state: row.get(2)?, power_state: row.get(3)? })
+}
+
+/// The states of all living servers that stand on a node.
+pub fn states(c: &Connection) -> Result<Vec<States>, StoreError> {
+    Ok(c.prepare_cached(STATES)?.query_map([], states_row)?.collect::<Result<_, _>>()?)
+}
+
+/// As [`states`], for some servers.
+pub fn states_of(c: &Connection, ids: &[ServerId]) -> Result<Vec<States>, StoreError> {
+    let sql = format!("{STATES} AND id IN (SELECT value FROM json_each(?1))");
+    Ok(c.prepare_cached(&sql)?.query_map([to_json(&ids)?], states_row)?.collect::<Result<_, _>>()?)
+}
+
+/// Something on the host that belongs to no living server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Orphan {
+    pub id: ServerId,
+    /// Whether there was such a server.
+    pub was_deleted: bool,
+}
+
+/// Of these ids, those that belong to no living server.
+pub fn without_living_row(c: &Connection, ids: &[ServerId]) -> Result<Vec<Orphan>, StoreError> {
     Ok(c.prepare_cached(
-        "SELECT value FROM json_each(?1) WHERE NOT EXISTS \
-             (SELECT 1 FROM server WHERE server.id = value AND deleted_at IS NULL)",
+        "SELECT value, server.id IS NOT NULL FROM json_each(?1) LEFT JOIN server ON server.id = value \
+         WHERE server.id IS NULL OR server.deleted_at IS NOT NULL",
     )?
-    .query_map([to_json(&ids)?], |row| row.get(0))?
+    .query_map([to_json(&ids)?], |row| Ok(Orphan { id: row.get(0)?, was_deleted: row.get(1)? }))?
     .collect::<Result<_, _>>()?)
+}
+
+/// Puts servers into ERROR whose task state belongs to no open task; gives their ids.
+pub fn rescue_stranded(c: &Connection, now: Timestamp) -> Result<Vec<ServerId>, StoreError> {
+    let at = now.as_microsecond();
+    let ids: Vec<ServerId> = c
+        .prepare_cached(
+            "UPDATE server SET vm_state = 'error', task_state = NULL, updated_at = ?1 \
+             WHERE deleted_at IS NULL AND task_state IS NOT NULL AND NOT EXISTS \
+                 (SELECT 1 FROM task WHERE subject = server.id AND status IN ('pending', 'running', 'unwinding')) \
+             RETURNING id",
+        )?
+        .query_map([at], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for id in &ids {
+        c.prepare_cached(
+            "INSERT OR REPLACE INTO server_fault VALUES (?1, 500, \
+                 'What was being done to the server was lost. Delete it, or ask the administrator to reset its state.', \
+                 '', ?2)",
+        )?
+        .execute(params![id, at])?;
+    }
+    Ok(ids)
 }

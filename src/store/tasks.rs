@@ -260,6 +260,14 @@ pub fn close(c: &Connection, id: i64, status: TaskStatus, now: Timestamp) -> Res
     Ok(())
 }
 
+/// Whether [`purge`] would find something.
+pub fn any_before(c: &Connection, before: Timestamp) -> Result<bool, StoreError> {
+    Ok(c.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM task WHERE status IN ('done', 'unwound') AND updated_at < ?1)",
+    )?
+    .query_row([before.as_microsecond()], |row| row.get(0))?)
+}
+
 /// Forgets closed tasks that ended before `before`.
 pub fn purge(c: &Connection, before: Timestamp) -> Result<usize, StoreError> {
     Ok(c.prepare_cached("DELETE FROM task WHERE status IN ('done', 'unwound') AND updated_at < ?1")?

@@ -1,3 +1,194 @@
-//! Brings rows and reality together: at start, and when something outside has changed.
+//! Brings rows and reality together: wholly at start and when the hypervisor comes back, at once by events, and now and
+//! then by a sweep, since an event can be lost.
+//!
+//! ```text
+//!   event of a domain ----> a few moments, to gather more ----> look at those servers
+//!   reconnected, lagged --> look at everything
+//!   every minute ---------> look at everything; orphans
+//! ```
+//!
+//! A server with a task is left to the task and looked at again when that is over. Where nothing has changed nothing is
+//! written.
 
 pub mod host_networks;
+pub mod orphan_sweep;
+pub mod power_sync;
+#[cfg(test)]
+mod tests;
+
+use super::clock::Clock;
+use super::ids::ServerId;
+use super::workflow::ServerEnv;
+use crate::host::hypervisor::HostEvent;
+use crate::store::{servers, tasks};
+use crate::task::Tasks;
+use host_networks::ensure_host_networks;
+use jiff::SignedDuration;
+use orphan_sweep::{Grace, Orphans};
+use power_sync::{SyncError, Synced, sync_all, sync_some};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How soon and how often the reconciler looks.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// How long events are gathered before the servers are looked at.
+    pub gather: Duration,
+    /// How soon a server that was busy is looked at again.
+    pub busy: Duration,
+    /// How often everything is looked at.
+    pub sweep: Duration,
+    pub grace: Grace,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            gather: Duration::from_millis(100),
+            busy: Duration::from_secs(1),
+            sweep: Duration::from_secs(60),
+            grace: Grace::default(),
+        }
+    }
+}
+
+/// How long closed tasks are kept.
+const TASKS_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Keeps rows and host together for as long as it runs.
+pub struct Reconciler {
+    env: Arc<ServerEnv>,
+    clock: Clock,
+    tasks: Tasks,
+    pace: Pace,
+    orphans: Orphans,
+    /// Servers to be looked at, and when.
+    pending: BTreeSet<ServerId>,
+    look_at: Option<Instant>,
+}
+
+impl Reconciler {
+    pub fn new(env: Arc<ServerEnv>, clock: Clock, tasks: Tasks, pace: Pace) -> Self {
+        Self { env, clock, tasks, pace, orphans: Orphans::default(), pending: BTreeSet::new(), look_at: None }
+    }
+
+    /// Looks at everything, then follows events until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut events = self.env.hypervisor.events();
+        self.rescue_stranded().await;
+        self.everything().await;
+        let mut sweep_at = Instant::now() + self.pace.sweep;
+        loop {
+            let look_at = self.look_at;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                event = events.recv() => match event {
+                    Ok(HostEvent::DomainChanged(id)) => self.remember(id, self.pace.gather),
+                    Ok(HostEvent::DomainRebooted(_) | HostEvent::Disconnected) => {}
+                    Ok(HostEvent::Reconnected) => {
+                        self.networks().await;
+                        self.everything().await;
+                    }
+                    Err(RecvError::Lagged(_)) => self.everything().await,
+                    Err(RecvError::Closed) => {
+                        tracing::error!("the host tells of no events any more; only sweeps are left");
+                        events = self.env.hypervisor.events();
+                        tokio::time::sleep(self.pace.busy).await;
+                    }
+                },
+                () = sleep_until(look_at) => self.look().await,
+                () = tokio::time::sleep_until(sweep_at) => {
+                    self.everything().await;
+                    sweep_at = Instant::now() + self.pace.sweep;
+                }
+            }
+        }
+    }
+
+    fn remember(&mut self, id: ServerId, wait: Duration) {
+        self.pending.insert(id);
+        let at = Instant::now() + wait;
+        self.look_at = Some(self.look_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    async fn look(&mut self) {
+        self.look_at = None;
+        let ids = std::mem::take(&mut self.pending);
+        let result = sync_some(&self.env, &ids, self.clock.now()).await;
+        if result.is_err() {
+            // A look that failed is made again, with everything else.
+            self.pending = ids;
+            self.look_at = Some(Instant::now() + self.pace.busy);
+        }
+        self.conclude(result);
+    }
+
+    async fn everything(&mut self) {
+        let now = self.clock.now();
+        let result = sync_all(&self.env, now).await;
+        self.conclude(result);
+        if let Err(error) = self.orphans.sweep(&self.env, self.pace.grace, now).await {
+            tracing::warn!(%error, "orphans could not be looked for");
+        }
+        let before = now.checked_sub(TASKS_KEPT).unwrap_or(now);
+        let store = &self.env.store;
+        match store.read(move |c| tasks::any_before(c, before)).await {
+            Ok(false) => {}
+            Ok(true) => {
+                if let Err(error) = store.write(move |c| tasks::purge(c, before)).await {
+                    tracing::warn!(%error, "old tasks could not be forgotten");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "old tasks could not be looked for"),
+        }
+    }
+
+    fn conclude(&mut self, result: Result<Synced, SyncError>) {
+        match result {
+            Ok(synced) => {
+                if synced.tasks {
+                    self.tasks.wake();
+                }
+                for id in synced.busy {
+                    self.remember(id, self.pace.busy);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "servers could not be compared with the host"),
+        }
+    }
+
+    async fn networks(&self) {
+        match ensure_host_networks(&self.env.store, &*self.env.network).await {
+            Ok(unmade) => {
+                for unmade in unmade {
+                    tracing::warn!(network = %unmade.network, error = %unmade.cause, "a network could not be made");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the host's networks could not be looked after"),
+        }
+    }
+
+    /// A task state without a task would lock its server for ever.
+    async fn rescue_stranded(&self) {
+        let now = self.clock.now();
+        match self.env.store.write(move |c| servers::rescue_stranded(c, now)).await {
+            Ok(rescued) => {
+                for id in rescued {
+                    tracing::error!(server = %id, "its task was lost; it is in ERROR now and can be deleted");
+                }
+            }
+            Err(error) => tracing::error!(%error, "servers without their tasks could not be looked for"),
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -11,8 +11,7 @@
 //!
 //! A server with a task is left to the task: it sees the host for itself.
 
-use super::Server;
-use super::state::{PowerState, VmState};
+use super::state::{PowerState, TaskState, VmState};
 
 /// What is to be done about a sight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +30,12 @@ pub struct Observation {
     pub follow: Follow,
 }
 
-/// What follows when the guest of `server` is seen in the power state `seen`; `None` while a task has it.
-pub fn observe(server: &Server, seen: PowerState) -> Option<Observation> {
-    if server.task_state.is_some() {
+/// What follows when the guest of a server is seen in the power state `seen`; `None` while a task has it.
+pub fn observe(vm: VmState, task: Option<TaskState>, seen: PowerState) -> Option<Observation> {
+    if task.is_some() {
         return None;
     }
-    Some(Observation { power_state: seen, follow: follow(server.vm_state, seen) })
+    Some(Observation { power_state: seen, follow: follow(vm, seen) })
 }
 
 fn follow(vm: VmState, seen: PowerState) -> Follow {
@@ -76,8 +75,6 @@ fn follow(vm: VmState, seen: PowerState) -> Follow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::server::sample;
-    use crate::core::server::state::TaskState;
 
     #[test]
     fn sights_of_idle_servers() {
@@ -97,9 +94,8 @@ mod tests {
 
     #[test]
     fn a_task_is_left_alone() {
-        let mut server = sample();
-        assert_eq!(observe(&server, PowerState::Shutdown).unwrap().follow, Follow::Stop);
-        server.task_state = Some(TaskState::RebootStarted);
-        assert_eq!(observe(&server, PowerState::Shutdown), None);
+        let seen = PowerState::Shutdown;
+        assert_eq!(observe(VmState::Active, None, seen).unwrap().follow, Follow::Stop);
+        assert_eq!(observe(VmState::Active, Some(TaskState::RebootStarted), seen), None);
     }
 }

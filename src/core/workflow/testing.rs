@@ -215,8 +215,7 @@ impl Process {
             })
             .await
             .unwrap();
-        let made =
-            NetworksService::new(deps).ensure_default(&*bench.network, &"owner".into()).await.unwrap();
+        let made = NetworksService::new(deps).ensure_default(&*bench.network, &"owner".into()).await.unwrap();
         if made.is_some() {
             ensure_host_networks(&self.store, &*bench.network).await.unwrap();
         }

@@ -1,0 +1,138 @@
+//! Brings rows in line with what guests do by themselves: one that shut itself down becomes STOPPED, one that was started
+//! behind our back is stopped again. Which sight leads to what is `core::server::observe`'s to say.
+
+use crate::core::ids::{RequestId, ServerId};
+use crate::core::server::observe::{Follow, observe};
+use crate::core::server::state::{PowerState, TaskState, VmState};
+use crate::core::workflow::server_stop::{ServerStop, StopState};
+use crate::core::workflow::{ServerEnv, ServerTask};
+use crate::host::hypervisor::{DomainState, HypervisorError};
+use crate::store::rows::to_json;
+use crate::store::server_actions::{self, NewAction};
+use crate::store::servers::{self, States};
+use crate::store::tasks::{self, NewTask};
+use crate::store::{Connection, StoreError};
+use crate::task::Workflow;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Why the host could not be compared with the rows.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Hypervisor(#[from] HypervisorError),
+}
+
+/// What came of comparing.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Synced {
+    /// Servers that have a task now: they are to be looked at again when it is over.
+    pub busy: BTreeSet<ServerId>,
+    /// Whether tasks were added, so that the engine is to be woken.
+    pub tasks: bool,
+}
+
+/// What a domain's state means for the power state.
+pub fn power_state(seen: Option<DomainState>) -> PowerState {
+    match seen {
+        Some(DomainState::Running | DomainState::ShuttingDown) => PowerState::Running,
+        Some(DomainState::Paused | DomainState::PausedOnIoError) => PowerState::Paused,
+        Some(DomainState::ShutOff | DomainState::Saved) => PowerState::Shutdown,
+        Some(DomainState::Crashed) => PowerState::Crashed,
+        None => PowerState::NoState,
+    }
+}
+
+/// Compares all servers with all domains: one look at each side, however many there are.
+pub async fn sync_all(env: &ServerEnv, now: Timestamp) -> Result<Synced, SyncError> {
+    // Rows first: a server that was placed after this look is not missed but left to its task.
+    let rows = env.store.read(servers::states).await?;
+    let domains: BTreeMap<ServerId, DomainState> = env.hypervisor.domains().await?.into_iter().collect();
+    let mut synced = Synced::default();
+    for row in rows {
+        let seen = power_state(domains.get(&row.id).copied());
+        compare(env, &row, seen, now, &mut synced).await?;
+    }
+    Ok(synced)
+}
+
+/// Compares some servers with their domains.
+pub async fn sync_some(
+    env: &ServerEnv,
+    ids: &BTreeSet<ServerId>,
+    now: Timestamp,
+) -> Result<Synced, SyncError> {
+    let wanted: Vec<ServerId> = ids.iter().copied().collect();
+    let rows = env.store.read(move |c| servers::states_of(c, &wanted)).await?;
+    let mut synced = Synced::default();
+    for row in rows {
+        if row.task_state.is_some() {
+            synced.busy.insert(row.id);
+            continue;
+        }
+        let seen = power_state(env.hypervisor.state(row.id).await?);
+        compare(env, &row, seen, now, &mut synced).await?;
+    }
+    Ok(synced)
+}
+
+async fn compare(
+    env: &ServerEnv,
+    row: &States,
+    seen: PowerState,
+    now: Timestamp,
+    synced: &mut Synced,
+) -> Result<(), SyncError> {
+    let Some(observation) = observe(row.vm_state, row.task_state, seen) else { return Ok(()) };
+    match observation.follow {
+        Follow::Nothing if row.power_state == seen => Ok(()),
+        Follow::Nothing => {
+            let id = row.id;
+            env.store.write(move |c| servers::set_power_state(c, id, seen, now)).await?;
+            Ok(())
+        }
+        Follow::Report => {
+            tracing::warn!(server = %row.id, vm_state = %row.vm_state, "a guest runs that should not");
+            Ok(())
+        }
+        Follow::Stop => {
+            // Looked at again: it may have been on its way through this state.
+            let seen = power_state(env.hypervisor.state(row.id).await?);
+            let id = row.id;
+            synced.tasks |= env.store.write(move |c| stop(c, id, seen, now)).await?;
+            Ok(())
+        }
+    }
+}
+
+/// Records the stop that the owner did not ask for, if the row still wants it.
+fn stop(c: &Connection, id: ServerId, seen: PowerState, now: Timestamp) -> Result<bool, StoreError> {
+    let Some(server) = servers::get(c, id)? else { return Ok(false) };
+    servers::set_power_state(c, id, seen, now)?;
+    let follow = observe(server.vm_state, server.task_state, seen).map(|observation| observation.follow);
+    if follow != Some(Follow::Stop) {
+        return Ok(false);
+    }
+    let request_id = RequestId::fresh().0;
+    let new =
+        NewAction { server: id, request_id: &request_id, action: "stop", user_id: None, project_id: None };
+    let action = server_actions::record(c, &new, now)?;
+    servers::begin(c, id, TaskState::PoweringOff, now)?;
+    let state = StopState {
+        task: ServerTask { server: id, action, host: server.host },
+        // An active guest that is off is merely to be recorded so; any other is not supposed to run.
+        force: server.vm_state != VmState::Active,
+    };
+    let task = NewTask {
+        workflow: ServerStop::NAME,
+        subject: &id.to_string(),
+        state: &to_json(&state)?,
+        request_id: &request_id,
+        preempt: false,
+    };
+    tasks::enqueue(c, &task, now)?;
+    tracing::info!(server = %id, vm_state = %server.vm_state, power_state = seen.number(), "following the host");
+    Ok(true)
+}
