@@ -10,7 +10,7 @@ use crate::core::port::Networking;
 use crate::core::reconcile::host_networks::ensure_host_networks;
 use crate::core::server::create::CreateServer;
 use crate::core::server::node::Node;
-use crate::core::server::{Server, ServerDetail};
+use crate::core::server::Server;
 use crate::core::service::Deps;
 use crate::core::service::networks::NetworksService;
 use crate::core::service::servers::Servers;
@@ -230,9 +230,6 @@ impl Process {
         self.servers.create(&owner(), command).await.unwrap().ids[0]
     }
 
-    pub async fn show(&self, id: ServerId) -> ServerDetail {
-        self.servers.show(&admin(), id).await.unwrap()
-    }
 
     /// The row, deleted or not.
     pub async fn row(&self, id: ServerId) -> Server {
