@@ -14,6 +14,8 @@ mod extensions;
 mod flavors;
 mod gone;
 mod image_metadata;
+#[cfg(test)]
+mod image_tests;
 mod images;
 mod keypairs;
 mod limits;
@@ -22,8 +24,6 @@ pub mod request;
 mod routes;
 pub mod schema;
 mod servers;
-#[cfg(test)]
-mod image_tests;
 #[cfg(test)]
 mod tests;
 mod versions;

@@ -1,8 +1,6 @@
 //! The table of operations: where, since when and until when, and for whom.
 
-use super::{
-    extensions, flavors, gone, image_metadata, images, keypairs, limits, servers, versions, zones,
-};
+use super::{extensions, flavors, gone, image_metadata, images, keypairs, limits, servers, versions, zones};
 use crate::api::router::{ALWAYS, Route, Router, Window};
 use crate::core::policy::Rule;
 use crate::route;

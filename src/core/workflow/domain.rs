@@ -81,7 +81,7 @@ fn prefix(bus: DiskBus) -> &'static str {
     }
 }
 
-fn disks(files: &ServerFiles, bus: DiskBus, cd_bus: DiskBus) -> Vec<DiskSpec> {
+fn disks(files: &ServerFiles, bus: DiskBus, cd_bus: Option<DiskBus>) -> Vec<DiskSpec> {
     let mut targets = Targets::default();
     let mut disks = Vec::new();
     let mut disk = |file: &DiskFile, boot_order| {
@@ -106,19 +106,28 @@ fn disks(files: &ServerFiles, bus: DiskBus, cd_bus: DiskBus) -> Vec<DiskSpec> {
     if let Some(swap) = &files.swap {
         disk(swap, None);
     }
-    let cds = [(&files.cd, Some(2)), (&files.config_drive, None)];
-    for (path, boot_order) in cds {
-        let Some(path) = path else { continue };
+    let mut read_only = |path: &PathBuf, device: DiskDevice, bus: DiskBus, boot_order: Option<u32>| {
         disks.push(DiskSpec {
             path: path.clone(),
             format: DiskFormat::Raw,
-            device: DiskDevice::Cdrom,
-            bus: cd_bus,
-            target: targets.next(cd_bus),
+            device,
+            bus,
+            target: targets.next(bus),
             serial: None,
             boot_order,
             read_only: true,
         });
+    };
+    if let Some(cd) = &files.cd {
+        read_only(cd, DiskDevice::Cdrom, cd_bus.unwrap_or(DiskBus::Sata), Some(2));
+    }
+    if let Some(drive) = &files.config_drive {
+        // A guest that boots from virtio sees virtio; cloud kernels often have no driver for a SATA drive.
+        match cd_bus {
+            Some(bus) => read_only(drive, DiskDevice::Cdrom, bus, None),
+            None if bus == DiskBus::Virtio => read_only(drive, DiskDevice::Disk, bus, None),
+            None => read_only(drive, DiskDevice::Cdrom, DiskBus::Sata, None),
+        }
     }
     disks
 }
@@ -133,13 +142,14 @@ fn disk_bus(property: Option<&str>) -> DiskBus {
     }
 }
 
-fn cd_bus(property: Option<&str>) -> DiskBus {
+/// The bus that the image asks for its CDs.
+fn cd_bus(property: Option<&str>) -> Option<DiskBus> {
     match property {
-        Some("virtio") => DiskBus::Virtio,
-        Some("scsi") => DiskBus::Scsi,
-        Some("ide") => DiskBus::Ide,
-        Some("usb") => DiskBus::Usb,
-        _ => DiskBus::Sata,
+        Some("scsi") => Some(DiskBus::Scsi),
+        Some("sata") => Some(DiskBus::Sata),
+        Some("ide") => Some(DiskBus::Ide),
+        Some("usb") => Some(DiskBus::Usb),
+        _ => None,
     }
 }
 

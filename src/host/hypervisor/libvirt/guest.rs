@@ -203,10 +203,7 @@ fn lacks_direct_io(path: &Path) -> bool {
 type Layers = BTreeMap<PathBuf, Vec<Layer>>;
 
 /// What the disks of a domain stand on, and which of all these files libvirt is not to give to QEMU's user.
-fn layers_of(
-    connect: &Connect,
-    spec: &DomainSpec,
-) -> Result<(Layers, BTreeSet<PathBuf>), InspectError> {
+fn layers_of(connect: &Connect, spec: &DomainSpec) -> Result<(Layers, BTreeSet<PathBuf>), InspectError> {
     let (mut all, mut keep_owner) = (Layers::new(), BTreeSet::new());
     // Only the system's libvirt changes owners, and only it knows the security model that says so.
     if !connect.uri().is_ok_and(|uri| uri.ends_with("/system")) {

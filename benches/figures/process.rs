@@ -1,19 +1,15 @@
 //! How quickly the daemon is there, how much memory it takes, and how quiet it is when nobody asks:
-//! `tests/hermetic cargo bench --bench process` (it needs a libvirt).
+//! `tests/hermetic cargo bench -- process` (it needs a libvirt).
 
-#![expect(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
-
-mod support;
-
+use crate::support::{Client, median, ms, row};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use support::{Client, median, ms, row};
 
 const IDLE: Duration = Duration::from_secs(30);
 
-fn main() {
+pub fn run() {
     if std::env::var_os("DWARFNOVA_HERMETIC").is_none() {
         println!("process: run it inside tests/hermetic");
         return;

@@ -1,24 +1,20 @@
-//! What a create costs over the bare calls that it needs: `tests/hermetic cargo bench --bench create`.
+//! What a create costs over the bare calls that it needs: `tests/hermetic cargo bench -- create`.
 //!
 //! Bare: `qemu-img create` of the overlay, define and start through libvirt, of the very XML that the daemon made, with
 //! other names. Both sides take turns in one run. DWARFNOVA_TEST_GUEST names the guest image.
 
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a bench runs the bare calls by itself")]
-
-mod support;
-
+use crate::support::{Client, median, ms, row};
 use serde_json::json;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use support::{Client, median, ms, row};
 use uuid::Uuid;
 use virt::connect::Connect;
 
 const ROUNDS: usize = 9;
 
-fn main() {
+pub fn run() {
     if std::env::var_os("DWARFNOVA_HERMETIC").is_none() {
         println!("create: run it inside tests/hermetic");
         return;

@@ -1,11 +1,8 @@
-//! How fast the API answers, with a thousand servers on a host in memory: `cargo bench --bench reads`.
+//! How fast the API answers, with a thousand servers on a host in memory: `cargo bench -- reads`.
 //!
 //! Everything but the machine is real: HTTP, tokens, SQLite on the disk, the task engine. wrk runs on the same cores.
 
-#![expect(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
-
-mod support;
-
+use crate::support::{Client, median, ms, row, wrk};
 use dwarfnova::app::{self, Machine};
 use dwarfnova::config::Config;
 use dwarfnova::host::Host;
@@ -19,11 +16,10 @@ use dwarfnova::store::{Store, StoreError};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::{Client, median, ms, row, wrk};
 
 const SERVERS: usize = 1000;
 
-fn main() {
+pub fn run() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(measure());
 }

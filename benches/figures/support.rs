@@ -1,7 +1,5 @@
 //! What the benches share: a client, figures, and how they are printed.
 
-#![expect(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
-
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
