@@ -125,6 +125,8 @@ pub async fn start_on(
         storage: host.storage.clone(),
         node: node.clone(),
     });
+    // Before the tasks go on: some of them fill this folder.
+    host.images.sweep_staging().await.context("what unfinished uploads left behind")?;
     let engine = Engine::new(store.clone(), now, tuning, Failpoints::from_environment());
     let tasks = workflow::register(engine, &env).start();
     let deps = Deps { store, clock, tasks: tasks.clone() };
@@ -142,6 +144,7 @@ pub async fn start_on(
     let url = format!("{scheme}://{}", listener.local_addr()?);
     services.images.recover().await?;
     first_start(&services, state_dir, &url).await?;
+    tokio::spawn(services.images.clone().upkeep(shutdown.soft.clone()));
     tokio::spawn(bring_networks_up(services.clone(), shutdown.soft.clone()));
 
     let tls = config.tls.as_ref().map(|tls| api::tls::load(&tls.certificate, &tls.key)).transpose()?;

@@ -33,22 +33,68 @@ pub fn render(fault: &Fault, dialect: Dialect, accept: Option<&str>, base: &str)
                 "detail": "",
             }}))
         }
-        Dialect::Image => match accept {
-            Some(accept) if accept.contains("application/json") => answer.json(json!({
+        Dialect::Image => match image_form(accept) {
+            ImageForm::Json => answer.json(json!({
                 "message": format!("{message}<br /><br />\n\n\n"),
                 "code": status_line(status),
                 "title": title(status),
             })),
-            Some(accept) if !accept.contains("html") && !accept.contains("*/*") => answer
+            ImageForm::Plain => answer
                 .content_type("text/plain; charset=UTF-8")
                 .body(format!("{}\n\n{message}\n\n\n", status_line(status))),
-            Some(_) | None => answer.content_type("text/html; charset=UTF-8").body(html(status, message)),
+            ImageForm::Html => answer.content_type("text/html; charset=UTF-8").body(html(status, message)),
         },
     }
 }
 
+/// The forms in which the image API says what went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ImageForm {
+    Html,
+    Json,
+    Plain,
+}
+
+/// The form that a client likes best; a page where it does not say, and where it likes a page as much as JSON.
+fn image_form(accept: Option<&str>) -> ImageForm {
+    let Some(accept) = accept else { return ImageForm::Html };
+    let (html, json) = (quality(accept, "text", "html"), quality(accept, "application", "json"));
+    if html > 0.0 && html >= json {
+        ImageForm::Html
+    } else if json > 0.0 {
+        ImageForm::Json
+    } else {
+        ImageForm::Plain
+    }
+}
+
+/// How much an `Accept` header wants a media type: the `q` of the most specific entry that fits, 0 where none does.
+fn quality(accept: &str, family: &str, kind: &str) -> f32 {
+    let mut best = (0, 0.0);
+    for entry in accept.split(',') {
+        let mut parts = entry.split(';').map(str::trim);
+        let Some((a, b)) = parts.next().and_then(|range| range.split_once('/')) else { continue };
+        let specific = match (a.eq_ignore_ascii_case(family), b.eq_ignore_ascii_case(kind)) {
+            (true, true) => 3,
+            (true, false) if b == "*" => 2,
+            (false, _) if a == "*" && b == "*" => 1,
+            _ => continue,
+        };
+        let asked = parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |q| q.parse().ok());
+        if specific > best.0 {
+            best = (specific, asked.unwrap_or(0.0));
+        }
+    }
+    best.1
+}
+
 fn title(status: StatusCode) -> &'static str {
-    status.canonical_reason().unwrap_or("Error")
+    match status {
+        // As these were called when the image API was made.
+        StatusCode::PAYLOAD_TOO_LARGE => "Request Entity Too Large",
+        StatusCode::RANGE_NOT_SATISFIABLE => "Request Range Not Satisfiable",
+        _ => status.canonical_reason().unwrap_or("Error"),
+    }
 }
 
 fn status_line(status: StatusCode) -> String {
@@ -94,5 +140,26 @@ fn network_class(status: StatusCode) -> &'static str {
         501 => "HTTPNotImplemented",
         503 => "HTTPServiceUnavailable",
         _ => "HTTPInternalServerError",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_image_api_answers_in_the_form_that_is_wanted() {
+        for (accept, form) in [
+            (None, ImageForm::Html),
+            (Some("*/*"), ImageForm::Html),
+            (Some("application/json"), ImageForm::Json),
+            (Some("text/html, application/json"), ImageForm::Html),
+            (Some("text/html;q=0.1, application/*;q=0.5"), ImageForm::Json),
+            (Some("application/json, */*;q=0.1"), ImageForm::Json),
+            (Some("application/octet-stream"), ImageForm::Plain),
+            (Some("text/html;q=0"), ImageForm::Plain),
+        ] {
+            assert_eq!(image_form(accept), form, "{accept:?}");
+        }
     }
 }

@@ -8,9 +8,15 @@ use crate::core::{Error, Result};
 use actix_web::HttpResponse;
 use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
+use actix_web::web::Payload;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use std::ops::Range;
+use std::time::Duration;
+
+/// How much of a refused upload is read, in bytes, and for how long.
+const DRAIN_LIMIT: usize = 256 << 20;
+const DRAIN_PATIENCE: Duration = Duration::from_secs(30);
 
 pub async fn upload(call: Call) -> Outcome {
     receive(call, Purpose::Use).await
@@ -21,6 +27,17 @@ pub async fn stage(call: Call) -> Outcome {
 }
 
 async fn receive(mut call: Call, purpose: Purpose) -> Outcome {
+    let Some(mut payload) = call.take_payload() else {
+        return Err(Error::invalid("Body expected in request.").into());
+    };
+    let taken = take(&call, purpose, &mut payload).await;
+    if taken.is_err() {
+        drain(payload).await;
+    }
+    taken.map(|()| Reply::empty(StatusCode::NO_CONTENT))
+}
+
+async fn take(call: &Call, purpose: Purpose, payload: &mut Payload) -> Result<(), Fault> {
     let media_type = call.header("content-type").map(str::trim).unwrap_or_default();
     if media_type.split(';').next().map(str::trim) != Some("application/octet-stream") {
         let given = if media_type.is_empty() { "None" } else { media_type };
@@ -32,23 +49,36 @@ async fn receive(mut call: Call, purpose: Purpose) -> Outcome {
             ),
         ));
     }
-    let announced = announced_size(&call)?;
-    let id = image_id(&call, no_image)?;
-    let services = call.state.services.clone();
-    let mut upload = services.images.begin_upload(call.actor()?, id, purpose, announced).await?;
-    if let Some(mut payload) = call.take_payload() {
-        while let Some(chunk) = payload.next().await {
-            match chunk {
-                Ok(bytes) => upload.write(bytes).await?,
-                Err(error) => {
-                    let why = Error::invalid("The upload broke off.").with_source(error.to_string());
-                    return Err(upload.give_up(why).await.into());
-                }
+    let announced = announced_size(call)?;
+    let id = image_id(call, no_image)?;
+    let mut upload = call.state.services.images.begin_upload(call.actor()?, id, purpose, announced).await?;
+    while let Some(chunk) = payload.next().await {
+        match chunk {
+            Ok(bytes) => upload.write(bytes).await?,
+            Err(error) => {
+                let why = Error::invalid("The upload broke off.").with_source(error.to_string());
+                return Err(upload.give_up(why).await.into());
             }
         }
     }
-    upload.finish().await?;
-    Ok(Reply::empty(StatusCode::NO_CONTENT))
+    Ok(upload.finish().await?)
+}
+
+/// Reads on for a while after a refusal: most clients look for the answer only when they have sent everything, and take a
+/// closed connection for a broken one.
+async fn drain(mut payload: Payload) {
+    let mut left = DRAIN_LIMIT;
+    let reading = async {
+        while let Some(Ok(bytes)) = payload.next().await {
+            left = left.saturating_sub(bytes.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(DRAIN_PATIENCE, reading).await.is_err() {
+        tracing::debug!("the sender of a refused image is too slow to be listened to");
+    }
 }
 
 /// The size that the sender says the image has, in bytes.

@@ -83,18 +83,18 @@ impl ImageService {
         all
     }
 
-    /// Brings rows and disk together after a stop of any kind. To be called before the first request.
+    /// Brings rows and disk together after a stop of any kind. To be called before the first request; what uploads left in
+    /// staging is gone by then.
     ///
     /// # Errors
     /// The store or the disk failed.
     pub async fn recover(&self) -> Result<()> {
-        let staged = self.files.sweep_staging().await?;
         let now = self.deps.clock.now();
         let reset =
             self.deps.store.write(move |c| Ok::<_, Error>(images::reset_interrupted(c, None, now)?)).await?;
         let (files, bases) = self.sweep().await?;
-        if staged + reset.len() + files + bases > 0 {
-            tracing::info!(staged, reset = reset.len(), files, bases, "image store brought in order");
+        if reset.len() + files + bases > 0 {
+            tracing::info!(reset = reset.len(), files, bases, "image store brought in order");
         }
         Ok(())
     }
