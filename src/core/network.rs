@@ -17,6 +17,59 @@ pub const DEFAULT_MTU: u32 = 1500;
 /// The first three bytes of the MAC addresses that we give out.
 const MAC_PREFIX: [u8; 3] = [0xfa, 0x16, 0x3e];
 
+/// A network that somebody wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewNetwork {
+    /// Another project's than the caller's, for admins.
+    pub project_id: Option<ProjectId>,
+    pub name: String,
+    pub description: String,
+    pub admin_state_up: bool,
+    pub shared: bool,
+    pub is_default: bool,
+    /// Bytes.
+    pub mtu: u32,
+}
+
+/// What somebody wants to change about a network; `None` leaves it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NetworkChanges {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub admin_state_up: Option<bool>,
+    pub shared: Option<bool>,
+    pub is_default: Option<bool>,
+    /// Bytes.
+    pub mtu: Option<u32>,
+}
+
+/// A subnet that somebody wants. It belongs to the project of its network unless an admin names another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSubnet {
+    pub network_id: NetworkId,
+    pub project_id: Option<ProjectId>,
+    pub name: String,
+    pub description: String,
+    pub cidr: Ipv4Net,
+    /// `None` takes the first address that a host may have.
+    pub gateway_ip: Option<Ipv4Addr>,
+    pub enable_dhcp: bool,
+    /// `None` takes all addresses but the gateway's.
+    pub allocation_pools: Option<Vec<Pool>>,
+    pub dns_nameservers: Vec<Ipv4Addr>,
+}
+
+/// What somebody wants to change about a subnet; `None` leaves it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SubnetChanges {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub gateway_ip: Option<Ipv4Addr>,
+    pub enable_dhcp: Option<bool>,
+    pub allocation_pools: Option<Vec<Pool>>,
+    pub dns_nameservers: Option<Vec<Ipv4Addr>>,
+}
+
 /// What ports are attached to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
@@ -223,6 +276,11 @@ pub fn check_pools(cidr: Ipv4Net, gateway: Option<Ipv4Addr>, pools: &[Pool]) -> 
         }
     }
     Ok(sorted)
+}
+
+/// Whether two ranges have an address in common.
+pub fn overlaps(first: Ipv4Net, second: Ipv4Net) -> bool {
+    first.contains(&second.network()) || second.contains(&first.network())
 }
 
 /// Whether the gateway can be an address of a host on the subnet.

@@ -69,8 +69,6 @@ pub struct NewPort {
     pub fixed_ips: Option<Vec<FixedIpRequest>>,
     /// `None` asks for the default group.
     pub security_groups: Option<Vec<SecurityGroupId>>,
-    /// `None` takes the network's.
-    pub port_security_enabled: Option<bool>,
     pub device_id: String,
     pub device_owner: String,
     pub host_id: Option<String>,
@@ -85,7 +83,6 @@ pub struct PortChanges {
     pub mac: Option<Mac>,
     pub fixed_ips: Option<Vec<FixedIpRequest>>,
     pub security_groups: Option<Vec<SecurityGroupId>>,
-    pub port_security_enabled: Option<bool>,
     pub device_id: Option<String>,
     pub device_owner: Option<String>,
     pub host_id: Option<String>,

@@ -2,8 +2,9 @@
 
 use super::super::call::{Call, Outcome, Reply};
 use super::super::router::{ALWAYS, Route};
+use super::attributes::not_available;
+use crate::core::Error;
 use crate::core::policy::Rule;
-use crate::core::{Error, Kind};
 use crate::route;
 use actix_web::http::StatusCode;
 use serde_json::{Map, Value};
@@ -41,7 +42,7 @@ async fn empty(_call: Call, plural: &'static str) -> Outcome {
 async fn refuse(_call: Call, name: &'static str) -> Outcome {
     let message =
         format!("{name} resources are not available in this cloud: every network here has NAT of its own.");
-    Err(Error::new(Kind::NotImplemented, message).with_class("NotImplementedError").into())
+    Err(not_available(message).into())
 }
 
 async fn unknown(call: Call, name: &'static str, class: &'static str) -> Outcome {

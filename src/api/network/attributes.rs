@@ -2,7 +2,7 @@
 
 use super::super::call::Call;
 use crate::core::ids::ProjectId;
-use crate::core::{Error, Result};
+use crate::core::{Error, Kind, Result};
 use serde_json::{Map, Value};
 use std::fmt::Display;
 use std::str::FromStr;
@@ -104,6 +104,19 @@ fn shown(value: &Value) -> String {
         Value::Bool(true) => "'True'".into(),
         Value::Bool(false) => "'False'".into(),
         other => format!("'{other}'"),
+    }
+}
+
+/// What the host cannot do, in plain words.
+pub(super) fn not_available(message: impl Into<String>) -> Error {
+    Error::new(Kind::NotImplemented, message).with_class("NotImplementedError")
+}
+
+/// Port security cannot be switched off: the host's filter belongs to every NIC.
+pub(super) fn check_port_security(given: &mut Attributes) -> Result<()> {
+    match given.flag("port_security_enabled")? {
+        Some(false) => Err(not_available("Ports without port security are not available in this cloud.")),
+        Some(true) | None => Ok(()),
     }
 }
 

@@ -51,18 +51,18 @@ const EXTENSIONS: &[Extension] = &[
     ),
     extension("net-mtu", "Network MTU", "Networks show their MTU.", "2015-03-25T10:00:00-00:00"),
     extension(
+        "net-mtu-writable",
+        "Network MTU (writable)",
+        "The MTU of networks can be chosen.",
+        "2017-07-12T00:00:00-00:00",
+    ),
+    extension(
         "network_availability_zone",
         "Network Availability Zone",
         "Networks show their zones.",
         "2015-01-01T10:00:00-00:00",
     ),
     extension("pagination", "Pagination support", "Lists come in pages.", "2016-06-12T00:00:00-00:00"),
-    extension(
-        "port-security",
-        "Port Security",
-        "Ports keep their guests to their own addresses.",
-        "2012-07-23T10:00:00-00:00",
-    ),
     extension(
         "project-id",
         "project_id field enabled",

@@ -1,7 +1,7 @@
 //! `/v2.0/ports`.
 
 use super::super::call::{Call, Outcome, Reply};
-use super::attributes::{self, Attributes, Shape, bad};
+use super::attributes::{self, Attributes, Shape, bad, check_port_security};
 use super::id;
 use super::lists::{self, View};
 use crate::core::actor::Actor;
@@ -182,7 +182,6 @@ pub(super) async fn update(mut call: Call) -> Outcome {
         mac: mac(&mut given)?,
         fixed_ips,
         security_groups: given.list("security_groups", "UUID")?,
-        port_security_enabled: given.flag("port_security_enabled")?,
         device_id: given.text("device_id")?,
         device_owner: given.text("device_owner")?,
         host_id: host_id(&mut given)?,
@@ -210,7 +209,6 @@ fn new_port(mut given: Attributes) -> Result<NewPort> {
         mac: mac(&mut given)?,
         fixed_ips: fixed_ips(&mut given)?,
         security_groups: given.list("security_groups", "UUID")?,
-        port_security_enabled: given.flag("port_security_enabled")?,
         device_id: given.text("device_id")?.unwrap_or_default(),
         device_owner: given.text("device_owner")?.unwrap_or_default(),
         host_id: host_id(&mut given)?,
@@ -230,8 +228,9 @@ fn host_id(given: &mut Attributes) -> Result<Option<String>> {
     given.text("binding:host_id")
 }
 
-/// There is one kind of NIC, without options.
+/// There is one kind of NIC, without options, and always with the filter that keeps it to its own addresses.
 fn check_binding(given: &mut Attributes) -> Result<()> {
+    check_port_security(given)?;
     if let Some(kind) = given.text("binding:vnic_type")?
         && kind != "normal"
     {

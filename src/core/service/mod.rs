@@ -56,7 +56,7 @@ impl Services {
             images: images::ImageService::new(deps.clone(), host.images.clone(), settings.images),
             keypairs: keypairs::KeypairService::new(deps.clone()),
             metadata: metadata::MetadataService::new(deps.clone(), node.clone()),
-            networks: networks::NetworksService::new(deps.clone()),
+            networks: networks::NetworksService::new(deps.clone(), host.network.clone()),
             quotas: quotas::QuotaService::new(deps.clone()),
             servers: servers::Servers::new(deps.clone(), host.storage.clone(), node),
             host,

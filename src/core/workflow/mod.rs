@@ -7,6 +7,7 @@
 mod bring_up;
 mod domain;
 pub mod guest;
+pub mod network_sync;
 mod record;
 pub mod server_create;
 pub mod server_delete;
@@ -46,6 +47,7 @@ pub struct ServerEnv {
 #[must_use]
 pub fn register(engine: Engine, env: &Arc<ServerEnv>) -> Engine {
     engine
+        .register::<network_sync::NetworkSync>(env.clone())
         .register::<server_create::ServerCreate>(env.clone())
         .register::<server_delete::ServerDelete>(env.clone())
         .register::<server_start::ServerStart>(env.clone())

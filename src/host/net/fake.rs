@@ -102,6 +102,11 @@ impl HostNetwork for FakeNetwork {
         .await
     }
 
+    async fn is_free(&self, range: Ipv4Net) -> Result<bool, NetError> {
+        let used: Vec<Ipv4Net> = self.lock().networks.values().map(|network| network.cidr).collect();
+        Ok(super::ranges::is_free(range, &used))
+    }
+
     async fn ensure_network(&self, spec: &HostNetworkSpec) -> Result<(), NetError> {
         self.call(Call::EnsureNetwork, |inventory| {
             if self.mode == NetworkMode::Bridged {

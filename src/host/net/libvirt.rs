@@ -45,6 +45,21 @@ impl LibvirtNetwork {
         Self { connection, installation, guard: Guard::new(installation) }
     }
 
+    /// What this host and libvirt's networks use already.
+    async fn used_ranges(&self) -> Result<Vec<Ipv4Net>, NetError> {
+        let call = Call { name: "free_range", seconds: SECONDS, lane: Lane::Slow };
+        let used = self.connection.call(call, |connect| {
+            let mut used = ranges_of_networks(connect)?;
+            used.extend(ranges::of_this_host().map_err(|error| HypervisorError::Failed {
+                call: "free_range",
+                message: "the host's addresses and routes could not be read".into(),
+                source: Some(Box::new(error)),
+            })?);
+            Ok(used)
+        });
+        Ok(used.await?)
+    }
+
     /// Runs `work` while no other call changes the network.
     async fn call<T: Send + 'static>(
         &self,
@@ -338,21 +353,13 @@ impl HostNetwork for LibvirtNetwork {
     }
 
     async fn free_range(&self, taken: &[Ipv4Net]) -> Result<Ipv4Net, NetError> {
-        let call = Call { name: "free_range", seconds: SECONDS, lane: Lane::Slow };
-        let mut used = self
-            .connection
-            .call(call, |connect| {
-                let mut used = ranges_of_networks(connect)?;
-                used.extend(ranges::of_this_host().map_err(|error| HypervisorError::Failed {
-                    call: "free_range",
-                    message: "the host's addresses and routes could not be read".into(),
-                    source: Some(Box::new(error)),
-                })?);
-                Ok(used)
-            })
-            .await?;
+        let mut used = self.used_ranges().await?;
         used.extend_from_slice(taken);
         ranges::first_free(&used).ok_or(NetError::NoFreeRange)
+    }
+
+    async fn is_free(&self, range: Ipv4Net) -> Result<bool, NetError> {
+        Ok(ranges::is_free(range, &self.used_ranges().await?))
     }
 
     async fn ensure_network(&self, spec: &HostNetworkSpec) -> Result<(), NetError> {

@@ -80,6 +80,9 @@ pub trait HostNetwork: Send + Sync {
     /// A private /24 that overlaps with no address, route or libvirt network of this host and with none of `taken`.
     async fn free_range(&self, taken: &[Ipv4Net]) -> Result<Ipv4Net, NetError>;
 
+    /// Whether a new network may have this range: it overlaps with no address, route or libvirt network of this host.
+    async fn is_free(&self, range: Ipv4Net) -> Result<bool, NetError>;
+
     /// Ensures that the network exists, runs, and serves exactly the reservations in `spec`.
     async fn ensure_network(&self, spec: &HostNetworkSpec) -> Result<(), NetError>;
 

@@ -12,9 +12,13 @@ pub fn first_free(used: &[Ipv4Net]) -> Option<Ipv4Net> {
     let in_ten = (71..=254).chain(1..=70).map(|third| Ipv4Addr::new(10, 71, third, 0));
     let elsewhere = (16..=254).map(|second| Ipv4Addr::new(10, second, 71, 0));
     let in_192 = (100..=254).map(|third| Ipv4Addr::new(192, 168, third, 0));
-    in_ten.chain(elsewhere).chain(in_192).filter_map(|base| Ipv4Net::new(base, 24).ok()).find(|range| {
-        !used.iter().any(|other| other.contains(&range.network()) || range.contains(&other.network()))
-    })
+    let candidates = in_ten.chain(elsewhere).chain(in_192);
+    candidates.filter_map(|base| Ipv4Net::new(base, 24).ok()).find(|range| is_free(*range, used))
+}
+
+/// Whether the range overlaps with none of `used`.
+pub fn is_free(range: Ipv4Net, used: &[Ipv4Net]) -> bool {
+    !used.iter().any(|other| other.contains(&range.network()) || range.contains(&other.network()))
 }
 
 /// The ranges of all addresses and routes of this host. The default route is not one.

@@ -27,6 +27,10 @@ impl HostNetwork for UserNetwork {
         ranges::first_free(&used).ok_or(NetError::NoFreeRange)
     }
 
+    async fn is_free(&self, _range: Ipv4Net) -> Result<bool, NetError> {
+        Ok(true)
+    }
+
     async fn ensure_network(&self, _spec: &HostNetworkSpec) -> Result<(), NetError> {
         Ok(())
     }

@@ -3,9 +3,11 @@
 //! What exists is decided here and written to the store; the host follows.
 
 mod default;
+mod manage;
 mod ports;
 mod quotas;
 mod security_groups;
+mod subnets;
 mod tags;
 
 pub use quotas::QuotaUse;
@@ -16,13 +18,22 @@ use crate::core::actor::Actor;
 use crate::core::ids::{NetworkId, ProjectId, SubnetId};
 use crate::core::listing::Listing;
 use crate::core::network::{Network, Subnet, network_not_found, subnet_not_found};
+use crate::core::workflow::network_sync::{NetworkSync, NetworkTask};
 use crate::core::{Error, Result};
+use crate::host::net::HostNetwork;
+use crate::store::rows::to_json;
+use crate::store::tasks::{self, NewTask};
 use crate::store::{Connection, networks as store};
+use crate::task::Workflow;
+use jiff::Timestamp;
+use std::sync::Arc;
 
 /// The network use cases; cheap to clone.
 #[derive(Clone)]
 pub struct NetworksService {
     deps: Deps,
+    /// Asked which ranges are free; never changed from here.
+    host: Arc<dyn HostNetwork>,
 }
 
 /// The part of a caller that decides what he sees and may change.
@@ -75,8 +86,8 @@ impl Caller {
 }
 
 impl NetworksService {
-    pub fn new(deps: Deps) -> Self {
-        Self { deps }
+    pub fn new(deps: Deps, host: Arc<dyn HostNetwork>) -> Self {
+        Self { deps, host }
     }
 
     pub fn deps(&self) -> &Deps {
@@ -96,39 +107,19 @@ impl NetworksService {
     ) -> Result<T> {
         self.deps.store.write(job).await
     }
+}
 
-    /// Networks with the ids of their subnets.
-    pub async fn list(&self, actor: &Actor, listing: Listing) -> Result<Vec<(Network, Vec<SubnetId>)>> {
-        let listing = Caller::of(actor).view(listing);
-        self.read(move |c| {
-            let networks = store::list(c, &listing)?;
-            let ids: Vec<NetworkId> = networks.iter().map(|network| network.id).collect();
-            let mut subnets = store::subnet_ids(c, &ids)?;
-            let with_subnets = |network: Network| (subnets.remove(&network.id).unwrap_or_default(), network);
-            Ok(networks.into_iter().map(with_subnets).map(|(subnets, network)| (network, subnets)).collect())
-        })
-        .await
-    }
-
-    pub async fn show(&self, actor: &Actor, id: NetworkId) -> Result<(Network, Vec<SubnetId>)> {
-        let caller = Caller::of(actor);
-        self.read(move |c| {
-            let network = visible_network(c, &caller, id)?;
-            let subnets = store::subnet_ids(c, &[id])?.remove(&id).unwrap_or_default();
-            Ok((network, subnets))
-        })
-        .await
-    }
-
-    pub async fn list_subnets(&self, actor: &Actor, listing: Listing) -> Result<Vec<Subnet>> {
-        let listing = Caller::of(actor).view(listing);
-        self.read(move |c| store::list_subnets(c, &listing)).await
-    }
-
-    pub async fn show_subnet(&self, actor: &Actor, id: SubnetId) -> Result<Subnet> {
-        let caller = Caller::of(actor);
-        self.read(move |c| visible_subnet(c, &caller, id)).await
-    }
+/// Has the host follow what the store says of a network, once the transaction is on the disk.
+fn follow(connection: &Connection, network: NetworkId, actor: &Actor, now: Timestamp) -> Result<()> {
+    let task = NewTask {
+        workflow: NetworkSync::NAME,
+        subject: &format!("network/{network}"),
+        state: &to_json(&NetworkTask { network })?,
+        request_id: actor.request_id.as_str(),
+        preempt: false,
+    };
+    tasks::enqueue(connection, &task, now)?;
+    Ok(())
 }
 
 /// The network, unless the caller may not even know of it.
@@ -150,6 +141,7 @@ fn visible_subnet(connection: &Connection, caller: &Caller, id: SubnetId) -> Res
 pub mod tests {
     use super::*;
     use crate::core::clock::{Clock, from_micros};
+    use crate::host::net::fake::FakeNetwork;
     use crate::store::Store;
     use crate::task::failpoint::Failpoints;
     use crate::task::{Engine, Tuning};
@@ -165,6 +157,6 @@ pub mod tests {
             Arc::new(move || clock.now())
         };
         let tasks = Engine::new(store.clone(), now, Tuning::default(), Failpoints::default()).start();
-        (NetworksService::new(Deps { store, clock, tasks }), folder)
+        (NetworksService::new(Deps { store, clock, tasks }, Arc::new(FakeNetwork::default())), folder)
     }
 }

@@ -94,12 +94,8 @@ fn create(connection: &Connection, caller: &Caller, wanted: NewPort, now: Timest
     if wanted.fixed_ips.iter().flatten().any(|request| request.address.is_some()) {
         only_network_owner(caller, &network, "create_port:fixed_ips:ip_address")?;
     }
-    if wanted.port_security_enabled.is_some_and(|enabled| enabled != network.port_security_enabled) {
-        only_network_owner(caller, &network, "create_port:port_security_enabled")?;
-    }
     store::check_quota(connection, &project, "port", 1)?;
     let id = PortId::random();
-    let port_security_enabled = wanted.port_security_enabled.unwrap_or(network.port_security_enabled);
     let mac = match wanted.mac {
         Some(mac) if ports::mac_in_use(connection, mac)? => return Err(mac_in_use(network.id, mac)),
         Some(mac) => mac,
@@ -109,8 +105,7 @@ fn create(connection: &Connection, caller: &Caller, wanted: NewPort, now: Timest
     let fixed_ips = ports::allocate(connection, network.id, &subnets, wanted.fixed_ips.as_deref(), id)?;
     let security_groups = match wanted.security_groups {
         Some(groups) => check_groups(connection, caller, &project, groups)?,
-        None if port_security_enabled => vec![security_groups::ensure_default(connection, &project, now)?],
-        None => Vec::new(),
+        None => vec![security_groups::ensure_default(connection, &project, now)?],
     };
     let port = Port {
         id,
@@ -126,7 +121,7 @@ fn create(connection: &Connection, caller: &Caller, wanted: NewPort, now: Timest
         made_for_server: false,
         nic_index: 0,
         nic_tag: None,
-        port_security_enabled,
+        port_security_enabled: network.port_security_enabled,
         host_id: wanted.host_id.unwrap_or_default(),
         tags: Vec::new(),
         created_at: now,
@@ -135,7 +130,6 @@ fn create(connection: &Connection, caller: &Caller, wanted: NewPort, now: Timest
         fixed_ips,
         security_groups,
     };
-    check_security(&port)?;
     ports::put(connection, &port)?;
     Ok(port)
 }
@@ -182,19 +176,9 @@ fn update(
         }
         port.fixed_ips = fixed_ips;
     }
-    if let Some(enabled) =
-        changes.port_security_enabled.filter(|enabled| *enabled != port.port_security_enabled)
-    {
-        only_network_owner(caller, network, "update_port:port_security_enabled")?;
-        if port.is_of_server() {
-            return Err(attached(&port));
-        }
-        port.port_security_enabled = enabled;
-    }
     if let Some(groups) = changes.security_groups {
         port.security_groups = check_groups(connection, caller, &port.project_id, groups)?;
     }
-    check_security(&port)?;
     port.name = changes.name.unwrap_or(port.name);
     port.description = changes.description.unwrap_or(port.description);
     port.admin_state_up = changes.admin_state_up.unwrap_or(port.admin_state_up);
@@ -240,14 +224,4 @@ fn check_groups(
         }
     }
     Ok(checked)
-}
-
-fn check_security(port: &Port) -> Result<()> {
-    if port.port_security_enabled || port.security_groups.is_empty() {
-        return Ok(());
-    }
-    Err(Error::invalid(
-        "Port security must be enabled and port must have an IP address in order to use security groups.",
-    )
-    .with_class("PortSecurityAndIPRequiredForSecurityGroups"))
 }
