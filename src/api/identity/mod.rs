@@ -161,9 +161,9 @@ fn roles_and_grants() -> Vec<Route> {
 
 fn catalog_and_rest() -> Vec<Route> {
     vec![
-        route!(GET "/v3/regions", ALWAYS, Rule::Open, catalog::list_regions),
+        route!(GET "/v3/regions", ALWAYS, Rule::Token, catalog::list_regions),
         route!(POST "/v3/regions", ALWAYS, admin("identity:create_region"), catalog::create_region),
-        route!(GET "/v3/regions/{region_id}", ALWAYS, Rule::Open, catalog::show_region),
+        route!(GET "/v3/regions/{region_id}", ALWAYS, Rule::Token, catalog::show_region),
         route!(PUT "/v3/regions/{region_id}", ALWAYS, admin("identity:create_region"), catalog::put_region),
         route!(PATCH "/v3/regions/{region_id}", ALWAYS, admin("identity:update_region"), catalog::update_region),
         route!(DELETE "/v3/regions/{region_id}", ALWAYS, admin("identity:delete_region"), catalog::delete_region),

@@ -8,7 +8,7 @@ use crate::core::identity::change::{DomainInput, ProjectInput};
 use crate::core::identity::query::{WantedDomains, WantedProjects};
 use crate::core::identity::{Domain, Project, Target, denied, missing};
 use crate::core::ids::{DomainId, ProjectId};
-use crate::core::{Error, Result};
+use crate::core::{Error, Kind, Result};
 use actix_web::http::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -67,11 +67,7 @@ pub(super) async fn delete_domain(call: Call) -> Outcome {
     nothing()
 }
 
-async fn project_input(call: &mut Call) -> Result<ProjectInput> {
-    let mut fields = Fields::read(call, "project").await?;
-    if fields.flag("is_domain")? == Some(true) {
-        return Err(Error::invalid("Domains are made by the domains API."));
-    }
+fn project_input(fields: Fields) -> Result<ProjectInput> {
     let mut fields = fields.without_ours();
     Ok(ProjectInput {
         name: fields.text("name")?,
@@ -108,14 +104,34 @@ pub(super) async fn list(call: Call) -> Outcome {
         not_tags_any: tags("not-tags-any"),
         page: page(&call)?,
     };
-    // Domains are kept apart from projects here: as projects there are none of them.
-    let found = if flag(&call, "is_domain") == Some(true) {
-        Vec::new()
-    } else {
-        call.state.services.identity.projects(wanted.clone()).await?
-    };
+    if flag(&call, "is_domain") == Some(true) {
+        return list_domains_as_projects(&call, wanted).await;
+    }
+    let found = call.state.services.identity.projects(wanted.clone()).await?;
     let items: Vec<_> = found.iter().map(|project| views::project(project, &call.base)).collect();
     paged(&call, "projects", &items, &wanted.page, found.last().map(|project| project.id.as_str()))
+}
+
+async fn list_domains_as_projects(call: &Call, wanted: WantedProjects) -> Outcome {
+    let wanted = WantedDomains { name: wanted.name, enabled: wanted.enabled, page: wanted.page };
+    let found = call.state.services.identity.domains(wanted.clone()).await?;
+    let items: Vec<_> = found.iter().map(|domain| views::domain_as_project(domain, &call.base)).collect();
+    paged(call, "projects", &items, &wanted.page, found.last().map(|domain| domain.id.as_str()))
+}
+
+/// The domain that a path of the projects API names, when no project has that id.
+async fn as_domain(call: &Call) -> Result<Option<Domain>> {
+    let identity = &call.state.services.identity;
+    let Err(error) = identity.project(project_id(call)).await else { return Ok(None) };
+    if error.kind() != Kind::NotFound {
+        return Err(error);
+    }
+    match identity.domain(DomainId::from(call.params.get("project_id"))).await {
+        Ok(domain) => Ok(Some(domain)),
+        // The words that speak of a project.
+        Err(missing) if missing.kind() == Kind::NotFound => Err(error),
+        Err(other) => Err(other),
+    }
 }
 
 /// The administrator sees every project, others those on which they have a role.
@@ -134,6 +150,9 @@ async fn may_see(call: &Call, id: &ProjectId, rule: &str) -> Result<()> {
 pub(super) async fn show(call: Call) -> Outcome {
     let id = project_id(&call);
     may_see(&call, &id, "identity:get_project").await?;
+    if let Some(domain) = as_domain(&call).await? {
+        return one(StatusCode::OK, "project", views::domain_as_project(&domain, &call.base));
+    }
     let identity = &call.state.services.identity;
     let found = identity.project(id.clone()).await?;
     let mut view = match serde_json::to_value(views::project(&found, &call.base)).map_err(Error::internal)? {
@@ -174,20 +193,55 @@ fn nested(projects: &[Project], top: &str) -> Value {
 }
 
 pub(super) async fn create(mut call: Call) -> Outcome {
-    let input = project_input(&mut call).await?;
+    let mut fields = Fields::read(&mut call, "project").await?;
+    let is_domain = fields.flag("is_domain")? == Some(true);
+    let input = project_input(fields)?;
+    let identity = &call.state.services.identity;
+    if is_domain {
+        if input.parent_id.is_some() || input.domain_id.is_some() {
+            return Err(Error::invalid("A domain is in no other domain and below no project.").into());
+        }
+        let made = identity.create_domain(domain_change(input)).await?;
+        return one(StatusCode::CREATED, "project", views::domain_as_project(&made, &call.base));
+    }
     let domain = default_domain(&call).await?;
-    let made = call.state.services.identity.create_project(input, domain).await?;
+    let made = identity.create_project(input, domain).await?;
     project_answer(&call, StatusCode::CREATED, &made)
 }
 
+fn domain_change(input: ProjectInput) -> DomainInput {
+    DomainInput {
+        id: None,
+        name: input.name,
+        description: input.description,
+        enabled: input.enabled,
+        extra: input.extra,
+    }
+}
+
 pub(super) async fn update(mut call: Call) -> Outcome {
-    let input = project_input(&mut call).await?;
-    let changed = call.state.services.identity.update_project(project_id(&call), input).await?;
+    let mut fields = Fields::read(&mut call, "project").await?;
+    let is_domain = fields.flag("is_domain")?;
+    let input = project_input(fields)?;
+    let domain = as_domain(&call).await?;
+    if is_domain.is_some_and(|wanted| wanted != domain.is_some()) {
+        return Err(Error::invalid("Update of `is_domain` is not allowed.").into());
+    }
+    let identity = &call.state.services.identity;
+    if let Some(domain) = domain {
+        let changed = identity.update_domain(domain.id, domain_change(input)).await?;
+        return one(StatusCode::OK, "project", views::domain_as_project(&changed, &call.base));
+    }
+    let changed = identity.update_project(project_id(&call), input).await?;
     project_answer(&call, StatusCode::OK, &changed)
 }
 
 pub(super) async fn delete(call: Call) -> Outcome {
-    call.state.services.identity.delete_project(project_id(&call)).await?;
+    let identity = &call.state.services.identity;
+    match as_domain(&call).await? {
+        Some(domain) => identity.delete_domain(domain.id).await?,
+        None => identity.delete_project(project_id(&call)).await?,
+    }
     nothing()
 }
 

@@ -340,6 +340,23 @@ async fn domains_groups_and_inheritance() {
 }
 
 #[actix_web::test]
+async fn domains_are_projects_too() {
+    let cloud = Cloud::new().await;
+    let id = make(&cloud, "/v3/projects", "project", json!({"name": "d", "is_domain": true})).await;
+    let path = format!("/v3/projects/{id}");
+    let shown = admin(&cloud, 200, Method::GET, &path, None).await;
+    assert_eq!((&shown["project"]["is_domain"], &shown["project"]["parent_id"]), (&json!(true), &Value::Null));
+    let listed = admin(&cloud, 200, Method::GET, "/v3/projects?is_domain=true&name=d", None).await;
+    assert_eq!(listed["projects"][0]["id"], id.as_str());
+    admin(&cloud, 200, Method::GET, &format!("/v3/domains/{id}"), None).await;
+    admin(&cloud, 403, Method::DELETE, &path, None).await;
+    admin(&cloud, 200, Method::PATCH, &path, Some(json!({"project": {"enabled": false}}))).await;
+    admin(&cloud, 204, Method::DELETE, &path, None).await;
+    let gone = admin(&cloud, 404, Method::GET, &path, None).await;
+    assert_eq!(gone["error"]["message"], format!("Could not find project: {id}."));
+}
+
+#[actix_web::test]
 async fn roles_imply_roles() {
     let cloud = Cloud::new().await;
     let cook = make(&cloud, "/v3/roles", "role", json!({"name": "cook"})).await;

@@ -72,10 +72,10 @@ pub(super) struct ProjectView<'a> {
     extra: &'a Extra,
     id: &'a str,
     name: &'a str,
-    domain_id: &'a str,
+    domain_id: Option<&'a str>,
     description: &'a str,
     enabled: bool,
-    parent_id: &'a str,
+    parent_id: Option<&'a str>,
     is_domain: bool,
     tags: &'a [String],
     options: Options,
@@ -87,14 +87,31 @@ pub(super) fn project<'a>(project: &'a Project, base: &str) -> ProjectView<'a> {
         extra: &project.extra,
         id: project.id.as_str(),
         name: &project.name,
-        domain_id: project.domain_id.as_str(),
+        domain_id: Some(project.domain_id.as_str()),
         description: &project.description,
         enabled: project.enabled,
-        parent_id: &project.parent_id,
+        parent_id: Some(&project.parent_id),
         is_domain: false,
         tags: &project.tags,
         options: Options {},
         links: Links::to(base, "projects", project.id.as_str()),
+    }
+}
+
+/// A domain as the projects API shows it: a project above all of its projects.
+pub(super) fn domain_as_project<'a>(domain: &'a Domain, base: &str) -> ProjectView<'a> {
+    ProjectView {
+        extra: &domain.extra,
+        id: domain.id.as_str(),
+        name: &domain.name,
+        domain_id: None,
+        description: &domain.description,
+        enabled: domain.enabled,
+        parent_id: None,
+        is_domain: true,
+        tags: &[],
+        options: Options {},
+        links: Links::to(base, "projects", domain.id.as_str()),
     }
 }
 

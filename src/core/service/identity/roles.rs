@@ -123,6 +123,13 @@ impl IdentityService {
             if implied.name == "admin" && implied.domain_id.is_none() {
                 return Err(Error::forbidden("The role admin cannot be implied by another."));
             }
+            // What is true everywhere cannot follow from one domain's own terms.
+            if prior.domain_id.is_none() && implied.domain_id.is_some() {
+                return Err(Error::forbidden(format!(
+                    "The role {} of a domain cannot be implied by a role of none.",
+                    implied.id
+                )));
+            }
             roles::insert_implication(c, &prior.id, &implied.id)?;
             Ok(Inference { prior, implied: vec![implied] })
         })
