@@ -4,10 +4,12 @@ use crate::config::Config;
 use crate::host::command::{Command, find_program};
 use crate::host::hypervisor::Hypervisor;
 use crate::host::hypervisor::libvirt::{LibvirtConfig, LibvirtHost, VirtType, VirtTypeSetting};
+use crate::host::net::libvirt as host_net;
 use anyhow::Context;
 use nix::sys::statvfs::statvfs;
-use nix::unistd::geteuid;
+use nix::unistd::{Group, geteuid};
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -89,11 +91,15 @@ async fn examine(config: &Config, state_dir: &Path) -> Vec<Check> {
     });
     checks.push(Check { what: "libvirt", finding: libvirt(&host).await });
     checks.push(Check { what: "KVM", finding: kvm(&host).await });
+    if geteuid().is_root() {
+        checks.push(Check { what: "/dev/kvm", finding: kvm_device(Path::new("/dev/kvm")) });
+    }
     // The probe's note is of use only to a daemon with a state folder.
     let _ = std::fs::remove_file(probe_cache);
     if geteuid().is_root() {
         checks.push(Check { what: "DHCP and DNS for guests", finding: program("dnsmasq", "dnsmasq-base") });
         checks.push(Check { what: "NAT", finding: nat() });
+        checks.push(Check { what: "guard against spoofing", finding: guard().await });
         checks.push(Check { what: "metadata address", finding: program("ip", "iproute2") });
     } else {
         checks.push(Check {
@@ -154,6 +160,31 @@ async fn kvm(host: &Arc<LibvirtHost>) -> Finding {
             mend: "dmesg | grep -i kvm (in a virtual machine: let its host pass nested virtualization through)".into(),
         },
         Err(error) => Bad { detail: error.to_string(), mend: "see the line on libvirt".into() },
+    }
+}
+
+/// Whether QEMU's user, who is in the group kvm, may open the device.
+fn kvm_device(path: &Path) -> Finding {
+    let Ok(facts) = path.metadata() else { return Good("not there, and not in the way".into()) };
+    let mode = facts.mode();
+    let kvm = Group::from_name("kvm").ok().flatten().map(|group| group.gid.as_raw());
+    if mode & 0o006 == 0o006 || (mode & 0o060 == 0o060 && kvm == Some(facts.gid())) {
+        return Good("QEMU's user may open it".into());
+    }
+    Poor {
+        detail:
+            "QEMU's user may not open it, so libvirt asks QEMU anew before each call: 20 s to define a guest"
+                .into(),
+        mend: format!("chgrp kvm {0} && chmod 0660 {0}", path.display()),
+    }
+}
+
+async fn guard() -> Finding {
+    match host_net::check_guard().await {
+        Ok(()) => Good("nftables filters bridges".into()),
+        Err(error) => {
+            Bad { detail: error.to_string(), mend: "apt-get install nftables && modprobe nf_tables".into() }
+        }
     }
 }
 
@@ -220,4 +251,22 @@ fn port(config: &Config) -> Finding {
 /// libvirt's numbers as people write them.
 fn version(number: u64) -> String {
     format!("{}.{}.{}", number / 1_000_000, number / 1_000 % 1_000, number % 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_closed_device_is_found() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let set =
+            |mode| std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        set(0o600);
+        assert!(matches!(kvm_device(file.path()), Poor { .. }));
+        set(0o666);
+        assert!(matches!(kvm_device(file.path()), Good(_)));
+        assert!(matches!(kvm_device(Path::new("/no/such/device")), Good(_)));
+    }
 }

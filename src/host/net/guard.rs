@@ -237,6 +237,14 @@ fn join(macs: &[Value], addresses: &[Value]) -> BTreeSet<Permit> {
         .collect()
 }
 
+/// Whether this host's kernel and nft can do it. Changes nothing.
+pub async fn check() -> Result<(), NetError> {
+    let permit = Permit { tap: "tap0".into(), mac: "fa:16:3e:00:00:01".into(), address: Ipv4Addr::LOCALHOST };
+    let script = render("dwarfnova_check", NetworkId(Uuid::nil()), &BTreeSet::new(), &[permit].into());
+    let command = Command::new("nft").args(["-c", "-f", "-"]).input(script);
+    command.run().await.map(drop).map_err(|error| failed(&error))
+}
+
 async fn nft(script: String) -> Result<(), NetError> {
     Command::new("nft").args(["-f", "-"]).input(script).run().await.map(drop).map_err(|error| failed(&error))
 }

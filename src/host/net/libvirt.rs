@@ -5,6 +5,7 @@
 //! are never changed.
 
 use super::dhcp::{self, Reservation};
+pub use super::guard::check as check_guard;
 use super::guard::{Guard, Permit};
 use super::lease::{self, Lease};
 use super::network_xml::{self, Found, Frame};
