@@ -39,6 +39,8 @@ const METADATA_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(16
 const METADATA_WORKERS: usize = 1;
 /// How long to wait until the next attempt to listen there.
 const METADATA_RETRY: Duration = Duration::from_secs(10);
+/// What is set aside for a full disk, in MiB.
+const BALLAST_MIB: u64 = 32;
 /// The gigabyte of disk sizes, in bytes.
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -84,7 +86,9 @@ pub struct Machine {
 pub async fn start(config: Config, state_dir: &Path, shutdown: Shutdown) -> anyhow::Result<Running> {
     let tree = Tree::open(state_dir, config.image.disk_reserve_mib)
         .with_context(|| format!("the state folder {} cannot be used", state_dir.display()))?;
+    let tree = Arc::new(tree);
     let store = Store::open(state_dir)?;
+    keep_room_to_delete(&tree, &store);
     let installation = installation(&store).await?;
     let host = real_host(&config, state_dir, tree, installation);
     let (disk_bytes, _) = host.storage.capacity().await.context("the state folder's file system")?;
@@ -291,8 +295,22 @@ async fn installation(store: &Store) -> anyhow::Result<Uuid> {
     Ok(made)
 }
 
-fn real_host(config: &Config, state_dir: &Path, tree: Tree, installation: Uuid) -> Host {
-    let tree = Arc::new(tree);
+/// On a full disk nothing can be deleted either, since that is written down first. So some room is kept for then.
+fn keep_room_to_delete(tree: &Arc<Tree>, store: &Store) {
+    if let Err(error) = tree.keep_ballast(BALLAST_MIB) {
+        tracing::warn!(%error, "no room could be set aside for a full disk");
+    }
+    let tree = tree.clone();
+    store.when_full(move || match tree.release_ballast() {
+        Ok(true) => {
+            tracing::warn!("the disk is full: what was set aside is free now, so that servers can be deleted")
+        }
+        Ok(false) => {}
+        Err(error) => tracing::error!(%error, "the disk is full, and what was set aside cannot be freed"),
+    });
+}
+
+fn real_host(config: &Config, state_dir: &Path, tree: Arc<Tree>, installation: Uuid) -> Host {
     let images = ImageStore::new(tree.clone(), config.image.max_virtual_size_gib.saturating_mul(GIB));
     let disks = ServerDisks::new(tree, images.clone());
     let hypervisor = LibvirtHost::connect(LibvirtConfig {

@@ -30,9 +30,9 @@ pub use rusqlite::Connection;
 use rusqlite::{OpenFlags, TransactionBehavior};
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::oneshot;
 
 /// Why the store could not do what it was asked.
@@ -91,6 +91,9 @@ type Job = Box<dyn FnOnce(&Connection) + Send>;
 type WriteJob = Box<dyn FnOnce(Result<&Connection, StoreError>) -> (bool, Answer) + Send>;
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
+/// Makes room when the disk is full.
+type Relief = Box<dyn Fn() + Send + Sync>;
+
 /// How many waiting writes may share one commit.
 const BATCH: usize = 64;
 
@@ -100,6 +103,7 @@ pub struct Store {
     writer: mpsc::Sender<WriteJob>,
     readers: Arc<[mpsc::Sender<Job>]>,
     next: Arc<AtomicUsize>,
+    relief: Arc<OnceLock<Relief>>,
     _lock: Arc<File>,
 }
 
@@ -112,7 +116,9 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         migrate::run(&mut connection)?;
         let (writer, jobs) = mpsc::channel();
-        spawn("store-writer", move || write_loop(&mut connection, &jobs));
+        let relief = Arc::new(OnceLock::new());
+        let for_writer = relief.clone();
+        spawn("store-writer", move || write_loop(&mut connection, &jobs, &for_writer));
         let readers = (0..reader_count())
             .map(|_| {
                 let connection = connect(&path, true)?;
@@ -129,8 +135,16 @@ impl Store {
             writer,
             readers: readers.into(),
             next: Arc::new(AtomicUsize::new(0)),
+            relief,
             _lock: Arc::new(lock),
         })
+    }
+
+    /// Says what makes room when the disk is full. It is done before the write that failed is answered, so that whoever
+    /// tries again can succeed. Only the first call counts.
+    pub fn when_full(&self, relief: impl Fn() + Send + Sync + 'static) {
+        // Set already: the first one stays.
+        let _ = self.relief.set(Box::new(relief));
     }
 
     /// Runs `job` on a reading connection, inside one consistent snapshot.
@@ -191,10 +205,16 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) {
     }
 }
 
-fn write_loop(connection: &mut Connection, jobs: &mpsc::Receiver<WriteJob>) {
+fn write_loop(connection: &mut Connection, jobs: &mpsc::Receiver<WriteJob>, relief: &OnceLock<Relief>) {
     while let Ok(first) = jobs.recv() {
         let mut answers = Vec::new();
         let committed = batch(connection, first, jobs, &mut answers).map_err(Arc::new);
+        if let Err(error) = &committed
+            && StoreError::Commit(error.clone()).is_full()
+            && let Some(relief) = relief.get()
+        {
+            relief();
+        }
         for answer in answers {
             answer(committed.clone().map_err(StoreError::Commit));
         }

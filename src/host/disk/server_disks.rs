@@ -12,6 +12,8 @@ use super::tree::{SERVERS, Tree, with_suffix};
 use crate::core::ids::ServerId;
 use crate::host::command::{Command, CommandError};
 use crate::host::hypervisor::spec::DiskFormat;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -365,33 +367,23 @@ impl ServerDisks {
             if tree.exists(&folder)? {
                 tree.rename(&folder, &deleted)?;
             }
-            remove_if_there(&tree, &deleted)
-        })
-        .await
-    }
-
-    /// Removes what interrupted removals left; says how many servers that were. To be called once at start.
-    pub async fn sweep_deleted(&self) -> Result<usize, DiskError> {
-        let tree = Arc::clone(&self.tree);
-        blocking(move || {
-            let mut count = 0;
-            for name in tree.list(Path::new(SERVERS))? {
-                if name.as_bytes().ends_with(DELETED.as_bytes()) {
-                    tree.remove_folder(&Path::new(SERVERS).join(name))?;
-                    count += 1;
-                }
+            remove_if_there(&tree, &deleted)?;
+            if let Err(error) = tree.restore_ballast() {
+                tracing::warn!(%error, "the ballast could not be brought back");
             }
-            Ok(count)
+            Ok(())
         })
         .await
     }
 
-    /// The servers that have a folder.
+    /// The servers that have a folder, or half of one since its removal was interrupted.
     pub async fn list_servers(&self) -> Result<Vec<ServerId>, DiskError> {
         let tree = Arc::clone(&self.tree);
         blocking(move || {
             let names = tree.list(Path::new(SERVERS))?;
-            Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
+            let server = |name: &OsString| name.to_str()?.trim_end_matches(DELETED).parse().ok();
+            let servers: BTreeSet<ServerId> = names.iter().filter_map(server).collect();
+            Ok(servers.into_iter().collect())
         })
         .await
     }

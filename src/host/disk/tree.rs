@@ -37,6 +37,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const MIB: u64 = 1 << 20;
 /// Groups of which only QEMU's user is a member, as distributions name them.
@@ -99,6 +100,8 @@ pub struct Tree {
     folder: OwnedFd,
     access: Access,
     reserve: u64,
+    /// The size of the ballast that is wanted, in bytes.
+    ballast: AtomicU64,
 }
 
 impl Tree {
@@ -111,7 +114,13 @@ impl Tree {
         let how = OpenHow::new().flags(OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC);
         let folder = openat2(AT_FDCWD, &root, how)
             .during("opening the folder (Linux 5.6 or newer is needed)", &root)?;
-        let tree = Self { root, folder, access: Access::detect(), reserve: reserve_mib.saturating_mul(MIB) };
+        let tree = Self {
+            root,
+            folder,
+            access: Access::detect(),
+            reserve: reserve_mib.saturating_mul(MIB),
+            ballast: AtomicU64::new(0),
+        };
         tree.protect_folder(&tree.folder, Path::new(""))?;
         for part in [IMAGES, BASES, STAGING, SERVERS] {
             tree.ensure_folder(Path::new(part))?;
@@ -356,11 +365,17 @@ impl Tree {
         }
     }
 
-    /// Ensures that `mib` MiB lie in the ballast file. When the disk is nearly full this does nothing: what is left is
-    /// needed for other things.
-    pub fn ensure_ballast(&self, mib: u64) -> Result<(), DiskError> {
+    /// Keeps `mib` MiB in the ballast file from now on.
+    pub fn keep_ballast(&self, mib: u64) -> Result<(), DiskError> {
+        self.ballast.store(mib.saturating_mul(MIB), Ordering::Relaxed);
+        self.restore_ballast()
+    }
+
+    /// Ensures that the ballast is there. When the disk is nearly full this does nothing: what is left is needed for
+    /// other things.
+    pub fn restore_ballast(&self) -> Result<(), DiskError> {
         let name = Path::new(BALLAST);
-        let wanted = mib.saturating_mul(MIB);
+        let wanted = self.ballast.load(Ordering::Relaxed);
         if self.allocated(name)? >= wanted || self.check_room(wanted).is_err() {
             return Ok(());
         }
