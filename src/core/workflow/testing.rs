@@ -215,7 +215,8 @@ impl Process {
             })
             .await
             .unwrap();
-        let made = NetworksService::new(deps).ensure_default(&*bench.network, &"owner".into()).await.unwrap();
+        let service = NetworksService::new(deps, bench.network.clone());
+        let made = service.ensure_default(&*bench.network, &"owner".into()).await.unwrap();
         if made.is_some() {
             ensure_host_networks(&self.store, &*bench.network).await.unwrap();
         }
