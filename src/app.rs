@@ -7,6 +7,7 @@ use crate::api::{self, Shared, State, server};
 use crate::config::{Config, VirtType};
 use crate::core::clock::Clock;
 use crate::core::reconcile::host_networks::ensure_host_networks;
+use crate::core::reconcile::{Pace, Reconciler};
 use crate::core::server::node::{Capacity, Node, Ratios};
 use crate::core::service::{Deps, Services, Settings, identity, images};
 use crate::core::workflow::{self, ServerEnv};
@@ -133,6 +134,7 @@ pub async fn start_on(
     host.images.sweep_staging().await.context("what unfinished uploads left behind")?;
     let engine = Engine::new(store.clone(), now, tuning, Failpoints::from_environment());
     let tasks = workflow::register(engine, &env).start();
+    let reconciler = Reconciler::new(env, clock.clone(), tasks.clone(), Pace::default());
     let deps = Deps { store, clock, tasks: tasks.clone() };
     let settings = Settings {
         identity: identity::Settings {
@@ -149,6 +151,7 @@ pub async fn start_on(
     services.images.recover().await?;
     first_start(&services, state_dir, &url).await?;
     tokio::spawn(services.images.clone().upkeep(shutdown.soft.clone()));
+    tokio::spawn(reconciler.run(shutdown.soft.clone()));
     tokio::spawn(bring_networks_up(services.clone(), shutdown.soft.clone()));
 
     let tls = config.tls.as_ref().map(|tls| api::tls::load(&tls.certificate, &tls.key)).transpose()?;

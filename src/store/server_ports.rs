@@ -388,7 +388,8 @@ pub fn reservations(connection: &Connection, network: NetworkId) -> Result<Vec<R
         "SELECT p.id, p.mac_address, a.ip_address, s.hostname
          FROM port p JOIN port_address a ON a.port_id = p.id AND a.position = 0
              LEFT JOIN server s ON s.id = p.device_id AND s.deleted_at IS NULL
-         WHERE p.network_id = ?1 AND p.device_owner LIKE 'compute:%' ORDER BY p.id",
+         WHERE p.network_id = ?1 AND p.device_owner LIKE 'compute:%'
+             AND s.task_state IS NOT 'deleting' ORDER BY p.id",
     )?;
     let rows = statement.query_map([network], |row| {
         Ok(Reservation {

@@ -6,7 +6,6 @@ mod actions;
 mod admission;
 mod create;
 mod labels;
-mod survey;
 
 use super::Deps;
 use crate::core::actor::Actor;
@@ -25,7 +24,6 @@ use crate::store::{Connection, StoreError, server_actions, server_list, server_p
 pub use actions::ResetTo;
 use jiff::Timestamp;
 use std::sync::Arc;
-pub use survey::{NodeSettings, SurveyError, survey};
 
 /// The most of a console log that is answered, in bytes; Nova's figure.
 const CONSOLE_BYTES: usize = 100 * 1024;
