@@ -24,14 +24,14 @@ usage() {
     sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
 }
 
-# Sets the folder "work", which goes when the script ends. One script at a time works with the cache.
+# Sets the folder "work", which goes when the script ends. Each builder runs once at a time.
 begin() {
     need_programs dpkg-deb depmod cpio mkfs.vfat mcopy syslinux mke2fs sfdisk qemu-img flock
     for boot_file in /usr/lib/syslinux/mbr/mbr.bin /usr/lib/syslinux/modules/bios/ldlinux.c32; do
         [ -f "$boot_file" ] || die "$boot_file is not there: packaging/install-host-packages --test"
     done
     mkdir -p "$cache/packages" "$cache/images"
-    exec 9>"$cache/lock"
+    exec 9>"$cache/lock-${0##*/}"
     flock 9
     work=$(mktemp -d "${TMPDIR:-/tmp}/dwarfnova-guest.XXXXXX")
     trap 'rm -rf "$work"' EXIT
