@@ -67,8 +67,9 @@ pub fn folder(network: &str) -> PathBuf {
     Path::new(FOLDERS).join(format!("{network}.reservations"))
 }
 
-/// Ensures that the folder is there and that dnsmasq, which has no rights, may read it.
-pub fn create(folder: &Path) -> io::Result<()> {
+/// Ensures that the folder is there and that dnsmasq, which has no rights, may read it. Says whether it was missing:
+/// a dnsmasq that runs watches the lost one then.
+pub fn create(folder: &Path) -> io::Result<bool> {
     // libvirt makes its own folder with its first network.
     if let Some(parent) = folder.parent()
         && !parent.exists()
@@ -78,13 +79,15 @@ pub fn create(folder: &Path) -> io::Result<()> {
     make_public(folder)
 }
 
-/// A folder that all may read, whatever the daemon's umask says.
-fn make_public(folder: &Path) -> io::Result<()> {
-    match fs::create_dir(folder) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+/// A folder that all may read, whatever the daemon's umask says. Says whether it is new.
+fn make_public(folder: &Path) -> io::Result<bool> {
+    let new = match fs::create_dir(folder) {
+        Ok(()) => true,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+        Err(error) => return Err(error),
+    };
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+    Ok(new)
 }
 
 /// Ensures that the folder is gone.

@@ -190,20 +190,25 @@ impl Host<'_> {
         }
     }
 
-    /// Starts a dnsmasq that died. libvirt does so only when it has to write dnsmasq's settings anew, hence the two
-    /// changes that leave everything as it was.
+    /// Starts a dnsmasq that died.
     fn revive_dnsmasq(&self, network: &Network) -> Result<(), NetError> {
         if dhcp::process(&super::host_name(self.id)).is_some() {
             return Ok(());
         }
         tracing::warn!(network = %self.id, "the network's dnsmasq has died and is started again");
+        self.restart_dnsmasq(network)
+    }
+
+    /// libvirt restarts dnsmasq when it has to write its settings anew, hence the two changes that leave everything as
+    /// it was.
+    fn restart_dnsmasq(&self, network: &Network) -> Result<(), NetError> {
         for command in [sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, sys::VIR_NETWORK_UPDATE_COMMAND_DELETE] {
             network
                 .update(
                     command,
                     sys::VIR_NETWORK_SECTION_DNS_TXT,
                     -1,
-                    "<txt name='dwarfnova' value='revived'/>",
+                    "<txt name='dwarfnova' value='restart'/>",
                     sys::VIR_NETWORK_UPDATE_AFFECT_LIVE,
                 )
                 .map_err(|error| self.failed(error))?;
@@ -212,15 +217,24 @@ impl Host<'_> {
     }
 
     /// Makes the reservations those of `wanted`, but for others that `keep` lets stay.
-    fn reserve(&self, wanted: &[Reservation], keep: impl Fn(&Reservation) -> bool) -> Result<(), NetError> {
+    fn reserve(
+        &self,
+        network: &Network,
+        wanted: &[Reservation],
+        keep: impl Fn(&Reservation) -> bool,
+    ) -> Result<(), NetError> {
         let name = super::host_name(self.id);
         let failed = |error: io::Error| NetError::Failed(format!("the reservations of {name}: {error}"));
         let folder = dhcp::folder(&name);
-        dhcp::create(&folder).map_err(failed)?;
-        if dhcp::reconcile(&folder, wanted, keep).map_err(failed)? {
-            dhcp::reload(&name).map_err(failed)?;
+        let missing = dhcp::create(&folder).map_err(failed)?;
+        let forget = dhcp::reconcile(&folder, wanted, keep).map_err(failed)?;
+        if missing && self.is_active(network)? {
+            self.restart_dnsmasq(network)
+        } else if forget {
+            dhcp::reload(&name).map_err(failed)
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
     /// Gives up the leases that `unwanted` picks. Says whether all of them are gone.
@@ -271,7 +285,7 @@ fn ensure_network(host: &Host, spec: &HostNetworkSpec) -> Result<(), NetError> {
         None => host.create(&frame)?,
     };
     // dnsmasq does not start without the folder.
-    host.reserve(&wanted, |old| wanted.contains(old))?;
+    host.reserve(&network, &wanted, |old| wanted.contains(old))?;
     host.start(&network)?;
     host.revive_dnsmasq(&network)?;
     let reserved = |lease: &Lease| {
@@ -303,7 +317,7 @@ fn ensure_port(host: &Host, port: &HostPortSpec) -> Result<(), NetError> {
     let network = host.find()?.ok_or(NetError::NotFound(host.id))?;
     let wanted = Reservation::from(port);
     let keep = |old: &Reservation| *old == wanted || (old.mac != wanted.mac && old.address != wanted.address);
-    host.reserve(std::slice::from_ref(&wanted), keep)?;
+    host.reserve(&network, std::slice::from_ref(&wanted), keep)?;
     let mac = mac_bytes(&port.mac);
     if host.release(&network, |lease| lease.address == port.address && Some(lease.mac) != mac)? {
         Ok(())
@@ -314,7 +328,7 @@ fn ensure_port(host: &Host, port: &HostPortSpec) -> Result<(), NetError> {
 
 fn remove_port(host: &Host, mac: &str) -> Result<(), NetError> {
     let Some(network) = host.find()? else { return Ok(()) };
-    host.reserve(&[], |old| old.mac != mac)?;
+    host.reserve(&network, &[], |old| old.mac != mac)?;
     let bytes = mac_bytes(mac);
     if !host.release(&network, |lease| Some(lease.mac) == bytes)? {
         // Whoever gets the address next takes the lease back first.

@@ -253,6 +253,9 @@ async fn what_others_broke_is_repaired() {
     std::fs::remove_dir_all(&folder).unwrap();
     it.network.ensure_network(&spec).await.unwrap();
     assert_eq!(it.reservations(), reservations);
+    let computer = Computer::plug(&it.bridge(), &spec.ports[0]);
+    assert_eq!(computer.ask(it.here.folder.path()), Some(spec.ports[0].address.to_string()));
+    drop(computer);
     std::fs::write(format!("{folder}/stray"), "fa:16:3e:00:00:99,10.9.9.9\n").unwrap();
     it.network.ensure_network(&spec).await.unwrap();
     assert_eq!(it.reservations(), reservations);

@@ -24,6 +24,8 @@ const KEEPALIVE_SECONDS: i32 = 4;
 const KEEPALIVE_MISSES: u32 = 2;
 /// How long a call waits for a link that has just broken, as when libvirtd restarts.
 const LINK_GRACE: Duration = Duration::from_secs(2);
+/// How long a call waits for the first link of all.
+const FIRST_LINK_WAIT: Duration = Duration::from_secs(15);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 /// Calls on the first link that may have to wait for QEMU; the other three of libvirtd's five are for quick ones.
@@ -227,24 +229,21 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     /// The first link; waits for the first attempt and, shortly, for a link that has just broken.
     async fn link_up(&self, deadline: Instant) -> Result<(Arc<Connect>, u64), HypervisorError> {
+        let begun = Instant::now();
         let mut changes = self.link.subscribe();
         loop {
             let link = changes.borrow_and_update().clone();
-            let until = match link {
+            let (until, reason) = match link {
                 Link::Up { connect, number } => return Ok((connect, number)),
-                Link::Connecting => deadline,
-                Link::Down { since, reason } => {
-                    let until = deadline.min(since + LINK_GRACE);
-                    if until <= Instant::now() {
-                        return Err(HypervisorError::Unreachable(reason));
-                    }
-                    until
-                }
+                Link::Connecting => (begun + FIRST_LINK_WAIT, format!("{} does not answer", self.uri)),
+                Link::Down { since, reason } => (since + LINK_GRACE, reason),
             };
-            let waited = timeout_at(until, changes.changed()).await;
-            if waited.is_err() && until == deadline {
-                return Err(HypervisorError::Unreachable(format!("{} does not answer", self.uri)));
+            let until = until.min(deadline);
+            if until <= Instant::now() {
+                return Err(HypervisorError::Unreachable(reason));
             }
+            // Whether something changed or the time is over: the next round sees it.
+            timeout_at(until, changes.changed()).await.ok();
         }
     }
 
