@@ -48,6 +48,11 @@ impl Resource {
         }
     }
 
+    /// The resource with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|resource| resource.name() == name)
+    }
+
     /// The limit of a project for which no other was set.
     pub const fn default_limit(self) -> i64 {
         match self {
@@ -97,6 +102,24 @@ pub struct Usage {
     pub cores: i64,
     pub ram_mib: i64,
     pub server_groups: i64,
+}
+
+impl Usage {
+    /// How much of a resource is in use, as far as it is counted by project.
+    pub fn of(&self, resource: Resource) -> i64 {
+        match resource {
+            Resource::Instances => self.instances,
+            Resource::Cores => self.cores,
+            Resource::Ram => self.ram_mib,
+            Resource::ServerGroups => self.server_groups,
+            Resource::MetadataItems
+            | Resource::InjectedFiles
+            | Resource::InjectedFileContentBytes
+            | Resource::InjectedFilePathBytes
+            | Resource::KeyPairs
+            | Resource::ServerGroupMembers => 0,
+        }
+    }
 }
 
 #[cfg(test)]

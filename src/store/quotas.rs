@@ -5,19 +5,76 @@ use crate::core::ids::ProjectId;
 use crate::core::quota::{Limits, Resource, Usage};
 use rusqlite::Connection;
 
+/// Whose limits a row is about.
+#[derive(Debug, Clone, Copy)]
+pub enum Scope<'a> {
+    Project(&'a ProjectId),
+    /// What holds where a project has nothing of its own, for the class `default`; other classes hold nowhere.
+    Class(&'a str),
+}
+
+/// The class that all projects are in.
+pub const DEFAULT_CLASS: &str = "default";
+
+impl Scope<'_> {
+    /// No id of a project has a colon in it.
+    fn key(self) -> String {
+        match self {
+            Self::Project(project) => project.0.clone(),
+            Self::Class(name) => format!("class:{name}"),
+        }
+    }
+}
+
 /// The limits that hold for a project.
 pub fn limits(connection: &Connection, project: &ProjectId) -> Result<Limits, StoreError> {
+    let mut limits = class_limits(connection, DEFAULT_CLASS)?;
+    overlay(connection, Scope::Project(project), &mut limits)?;
+    Ok(limits)
+}
+
+/// The limits of a class.
+pub fn class_limits(connection: &Connection, name: &str) -> Result<Limits, StoreError> {
     let mut limits = Limits::default();
+    overlay(connection, Scope::Class(name), &mut limits)?;
+    Ok(limits)
+}
+
+fn overlay(connection: &Connection, scope: Scope<'_>, limits: &mut Limits) -> Result<(), StoreError> {
     let mut statement =
         connection.prepare_cached("SELECT resource, hard_limit FROM quota WHERE project_id = ?")?;
-    let mut rows = statement.query([project])?;
+    let mut rows = statement.query([scope.key()])?;
     while let Some(row) = rows.next()? {
         let name: String = row.get(0)?;
-        if let Some(resource) = Resource::ALL.into_iter().find(|resource| resource.name() == name) {
+        if let Some(resource) = Resource::from_name(&name) {
             limits.set(resource, row.get(1)?);
         }
     }
-    Ok(limits)
+    Ok(())
+}
+
+/// Sets one limit.
+pub fn set(
+    connection: &Connection,
+    scope: Scope<'_>,
+    resource: Resource,
+    limit: i64,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO quota (project_id, resource, hard_limit) VALUES (?1, ?2, ?3) \
+             ON CONFLICT (project_id, resource) DO UPDATE SET hard_limit = ?3",
+        )?
+        .execute(rusqlite::params![scope.key(), resource.name(), limit])?;
+    Ok(())
+}
+
+/// Puts a project back to the defaults.
+pub fn clear(connection: &Connection, project: &ProjectId) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("DELETE FROM quota WHERE project_id = ?")?
+        .execute([Scope::Project(project).key()])?;
+    Ok(())
 }
 
 /// What the servers of a project take: all that are not deleted count, whatever their state.

@@ -42,6 +42,8 @@ pub enum Resource {
     /// The list around the keypairs.
     KeypairList,
     Limits,
+    QuotaSet,
+    QuotaClassSet,
     /// An entry of the list of a server's actions.
     ActionSummary,
     /// The list around a server's actions.
@@ -52,7 +54,7 @@ pub enum Resource {
 
 impl Resource {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::ServerShow,
         Self::ServerDetail,
         Self::ServerUpdate,
@@ -62,6 +64,8 @@ impl Resource {
         Self::Keypair,
         Self::KeypairList,
         Self::Limits,
+        Self::QuotaSet,
+        Self::QuotaClassSet,
         Self::ActionSummary,
         Self::ActionList,
         Self::Action,
@@ -87,6 +91,9 @@ pub enum Input {
     KeypairsQuery,
     KeypairQuery,
     LimitsQuery,
+    QuotaSetQuery,
+    QuotaSetUpdate,
+    QuotaClassSetUpdate,
     ActionsQuery,
     /// The queries that knew unknown parameters longest.
     OtherQuery,
@@ -98,6 +105,10 @@ const SERVER: &[Resource] =
 const SERVER_READ: &[Resource] = &[Resource::ServerShow, Resource::ServerDetail];
 /// The answers that were shorter before 2.75.
 const SERVER_WRITTEN: &[Resource] = &[Resource::ServerUpdate, Resource::ServerRebuild];
+
+/// What the network service counts, and compute counted once.
+const NETWORK_QUOTAS: &[&str] = &["fixed_ips", "floating_ips", "security_groups", "security_group_rules"];
+const FILE_QUOTAS: &[&str] = &["injected_files", "injected_file_content_bytes", "injected_file_path_bytes"];
 
 pub static LEDGER: &[Entry<Resource, Input>] = &[
     Entry {
@@ -192,6 +203,8 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
                     "totalSecurityGroupsUsed",
                 ],
             ),
+            Hidden(&[Resource::QuotaSet], NETWORK_QUOTAS),
+            Refused(&[Input::QuotaSetUpdate], NETWORK_QUOTAS),
             Operations,
         ],
     },
@@ -220,6 +233,16 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         minor: 47,
         what: "Servers carry their flavor instead of a link to it.",
         changes: &[Reshaped(SERVER, &["flavor"])],
+    },
+    Entry {
+        minor: 50,
+        what: "The default quotas lose what the network service counts and tell of server groups.",
+        changes: &[
+            Shown(&[Resource::QuotaClassSet], &["server_groups", "server_group_members"]),
+            Hidden(&[Resource::QuotaClassSet], NETWORK_QUOTAS),
+            Accepted(&[Input::QuotaClassSetUpdate], &["server_groups", "server_group_members"]),
+            Refused(&[Input::QuotaClassSetUpdate], NETWORK_QUOTAS),
+        ],
     },
     Entry {
         minor: 51,
@@ -251,6 +274,8 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         changes: &[
             Refused(&[Input::ServerCreate], &["personality"]),
             Hidden(&[Resource::Limits], &["maxPersonality", "maxPersonalitySize"]),
+            Hidden(&[Resource::QuotaSet, Resource::QuotaClassSet], FILE_QUOTAS),
+            Refused(&[Input::QuotaSetUpdate, Input::QuotaClassSetUpdate], FILE_QUOTAS),
             Shown(&[Resource::ServerRebuild], &["user_data"]),
         ],
     },
@@ -354,6 +379,7 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
                 Input::KeypairsQuery,
                 Input::KeypairQuery,
                 Input::LimitsQuery,
+                Input::QuotaSetQuery,
             ]),
         ],
     },

@@ -20,6 +20,7 @@ mod images;
 mod keypairs;
 mod limits;
 pub mod links;
+mod quotas;
 pub mod request;
 mod routes;
 pub mod schema;

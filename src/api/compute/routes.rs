@@ -1,6 +1,8 @@
 //! The table of operations: where, since when and until when, and for whom.
 
-use super::{extensions, flavors, gone, image_metadata, images, keypairs, limits, servers, versions, zones};
+use super::{
+    extensions, flavors, gone, image_metadata, images, keypairs, limits, quotas, servers, versions, zones,
+};
 use crate::api::router::{ALWAYS, Route, Router, Window};
 use crate::core::policy::Rule;
 use crate::route;
@@ -22,6 +24,7 @@ pub fn table() -> &'static Router {
         let mut routes = general();
         routes.extend(flavor_routes());
         routes.extend(keypair_routes());
+        routes.extend(quota_routes());
         routes.extend(image_routes());
         routes.extend(server_routes());
         routes.extend(gone::routes());
@@ -83,6 +86,25 @@ fn keypair_routes() -> Vec<Route> {
             keypairs::show),
         route!(DELETE "/os-keypairs/{name}", until(1), DELETE, keypairs::delete_with_202),
         route!(DELETE "/os-keypairs/{name}", from(2), DELETE, keypairs::delete_with_204),
+    ]
+}
+
+fn quota_routes() -> Vec<Route> {
+    vec![
+        route!(GET "/os-quota-sets/{project}", ALWAYS, Rule::Reader("os_compute_api:os-quota-sets:show"),
+            quotas::show),
+        route!(GET "/os-quota-sets/{project}/detail", ALWAYS, Rule::Reader("os_compute_api:os-quota-sets:detail"),
+            quotas::detail),
+        route!(GET "/os-quota-sets/{project}/defaults", ALWAYS, Rule::Any("os_compute_api:os-quota-sets:defaults"),
+            quotas::defaults),
+        route!(PUT "/os-quota-sets/{project}", ALWAYS, Rule::Admin("os_compute_api:os-quota-sets:update"),
+            quotas::update),
+        route!(DELETE "/os-quota-sets/{project}", ALWAYS, Rule::Admin("os_compute_api:os-quota-sets:delete"),
+            quotas::delete),
+        route!(GET "/os-quota-class-sets/{class}", ALWAYS,
+            Rule::Admin("os_compute_api:os-quota-class-sets:show"), quotas::show_class),
+        route!(PUT "/os-quota-class-sets/{class}", ALWAYS,
+            Rule::Admin("os_compute_api:os-quota-class-sets:update"), quotas::update_class),
     ]
 }
 

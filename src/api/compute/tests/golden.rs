@@ -6,6 +6,7 @@ use crate::api::compute::flavors::view::{FlavorSummary, FlavorView};
 use crate::api::compute::keypairs::{Extent, KeypairView, Page as KeypairPage};
 use crate::api::compute::limits::Absolute;
 use crate::api::compute::links::{Base, NextLink};
+use crate::api::compute::quotas::QuotaView;
 use crate::api::compute::servers::history::{ActionView, EventView, Page as ActionPage};
 use crate::api::compute::servers::view::{Scene, ServerView};
 use crate::api::version::ledger::Change;
@@ -186,6 +187,14 @@ fn body(resource: Resource, minor: u16) -> Value {
             value(&KeypairPage { keypairs: &[keypair], links, minor })
         }
         Resource::Limits => value(&Absolute { limits: &Limits::default(), usage: Usage::default(), shape }),
+        Resource::QuotaSet | Resource::QuotaClassSet => {
+            let view = |id, usage| value(&QuotaView { id, limits: &Limits::default(), usage, shape });
+            json!({
+                "shown": view(Some("p"), None),
+                "detail": view(Some("p"), Some(Usage::default())),
+                "changed": view(None, None),
+            })
+        }
         Resource::ActionSummary => value(&ActionView { action: &record(), events: None, shape }),
         Resource::ActionList => {
             let links = Some([NextLink::to("http://cloud/v2.1/servers/1/os-instance-actions?marker=req-1")]);

@@ -328,3 +328,74 @@ async fn limits_and_zones() {
     assert_eq!(client.get("/v2.1/extensions").await.body["extensions"].as_array().unwrap().len(), 99);
     assert_eq!(client.get("/v2/extensions").await.body["extensions"].as_array().unwrap().len(), 100);
 }
+
+#[actix_web::test]
+async fn quotas_are_shown_set_and_reset() {
+    let mut client = Client::new().await;
+    let actor = client.cloud.actor(&client.cloud.admin.clone()).await;
+    let project = actor.project_id.unwrap();
+    let path = format!("/v2.1/os-quota-sets/{project}");
+    let old = client.get(&path).await.body;
+    assert_eq!(old["quota_set"].as_object().unwrap().len(), 15);
+    let changed =
+        client.send(Method::PUT, &path, Some(json!({"quota_set": {"cores": "45", "force": true}}))).await;
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    assert_eq!(changed.body["quota_set"]["cores"], 45);
+    assert!(changed.body["quota_set"].get("id").is_none());
+    assert_eq!(client.get("/v2.1/limits").await.body["limits"]["absolute"]["maxTotalCores"], 45);
+    let defaults = client.get(&format!("{path}/defaults")).await.body;
+    assert_eq!(defaults["quota_set"]["cores"], 20);
+    let unknown = client.get("/v2.1/os-quota-sets/nobody").await;
+    assert_eq!((unknown.status, message(&unknown)), (400, "Project ID nobody is not a valid project."));
+    let low = client.send(Method::PUT, &path, Some(json!({"quota_set": {"cores": -2}}))).await;
+    assert!(message(&low).ends_with("-2 is less than the minimum of -1"));
+    client.at("2.57");
+    let detail = client.get(&format!("{path}/detail")).await.body;
+    assert_eq!(detail["quota_set"]["instances"], json!({"limit": 10, "in_use": 0, "reserved": 0}));
+    assert_eq!(detail["quota_set"].as_object().unwrap().len(), 8);
+    let files = client.send(Method::PUT, &path, Some(json!({"quota_set": {"injected_files": 1}}))).await;
+    assert_eq!(files.status, 400);
+    assert_eq!(client.send(Method::DELETE, &path, None).await.status, 202);
+    assert_eq!(client.get(&path).await.body["quota_set"]["cores"], 20);
+    let class = "/v2.1/os-quota-class-sets/default";
+    let put = client.send(Method::PUT, class, Some(json!({"quota_class_set": {"instances": 50}}))).await;
+    assert_eq!(put.body["quota_class_set"]["instances"], 50);
+    assert_eq!(client.get(class).await.body["quota_class_set"]["id"], "default");
+    assert_eq!(client.get(&path).await.body["quota_set"]["instances"], 50);
+}
+
+/// Handlers ask the policy themselves, after they checked the request: none may forget to.
+#[actix_web::test]
+async fn no_operation_forgets_its_rule() {
+    use crate::api::compute::routes;
+    use crate::core::policy::Rule;
+    let mut client = Client::new().await;
+    let tokens = [
+        ("nothing", client.cloud.user("nothing", "service").await),
+        ("reader", client.cloud.user("reader", "reader").await),
+        ("member", client.cloud.user("member", "member").await),
+    ];
+    for (role, token) in tokens {
+        client.cloud.admin = token;
+        let actor = client.cloud.actor(&client.cloud.admin.clone()).await;
+        for route in routes::table().routes() {
+            let asks =
+                matches!(route.rule, Rule::Reader(_) | Rule::Member(_) | Rule::Manager(_) | Rule::Admin(_));
+            if !asks || route.rule.allows(&actor) {
+                continue;
+            }
+            client.version = Some(if route.window.1 < 104 { "2.1" } else { "2.104" });
+            let path = route.path.split('/').map(|part| if part.starts_with('{') { "x" } else { part });
+            let path = format!("/v2.1{}", path.collect::<Vec<_>>().join("/"));
+            let body = matches!(route.method, Method::POST | Method::PUT).then(|| json!({}));
+            let answer = client.send(route.method.clone(), &path, body).await;
+            assert!(
+                [400, 403, 404].contains(&answer.status),
+                "{role} may {} {}: {}",
+                route.method,
+                route.path,
+                answer.status
+            );
+        }
+    }
+}
