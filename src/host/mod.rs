@@ -8,6 +8,7 @@ pub mod disk;
 pub mod faults;
 pub mod guest;
 pub mod hypervisor;
+pub mod machine;
 pub mod net;
 pub mod storage;
 

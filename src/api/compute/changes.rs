@@ -44,6 +44,12 @@ pub enum Resource {
     Limits,
     QuotaSet,
     QuotaClassSet,
+    Service,
+    Hypervisor,
+    /// A hypervisor in the short list.
+    HypervisorSummary,
+    /// The list around the hypervisors.
+    HypervisorList,
     /// An entry of the list of a server's actions.
     ActionSummary,
     /// The list around a server's actions.
@@ -54,7 +60,7 @@ pub enum Resource {
 
 impl Resource {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::ServerShow,
         Self::ServerDetail,
         Self::ServerUpdate,
@@ -66,6 +72,10 @@ impl Resource {
         Self::Limits,
         Self::QuotaSet,
         Self::QuotaClassSet,
+        Self::Service,
+        Self::Hypervisor,
+        Self::HypervisorSummary,
+        Self::HypervisorList,
         Self::ActionSummary,
         Self::ActionList,
         Self::Action,
@@ -94,6 +104,9 @@ pub enum Input {
     QuotaSetQuery,
     QuotaSetUpdate,
     QuotaClassSetUpdate,
+    ServicesQuery,
+    HypervisorsQuery,
+    HypervisorQuery,
     ActionsQuery,
     /// The queries that knew unknown parameters longest.
     OtherQuery,
@@ -149,6 +162,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         )],
     },
     Entry {
+        minor: 11,
+        what: "Services tell whether they were forced down.",
+        changes: &[Shown(&[Resource::Service], &["forced_down"])],
+    },
+    Entry {
         minor: 16,
         what: "Servers tell administrators how their host is.",
         changes: &[Shown(SERVER_READ, &["host_status"])],
@@ -172,14 +190,23 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         ],
     },
     Entry {
+        minor: 28,
+        what: "A hypervisor's CPU is an object instead of its text.",
+        changes: &[Reshaped(&[Resource::Hypervisor], &["cpu_info"])],
+    },
+    Entry {
         minor: 32,
         what: "Networks and block devices of a new server may be tagged.",
         changes: &[Accepted(&[Input::ServerNetwork, Input::ServerBlockDevice], &["tag"])],
     },
     Entry {
         minor: 33,
-        what: "Block devices of a new server lose their tags by accident.",
-        changes: &[Refused(&[Input::ServerBlockDevice], &["tag"])],
+        what: "Hypervisors are listed in pages; block devices of a new server lose their tags by accident.",
+        changes: &[
+            Refused(&[Input::ServerBlockDevice], &["tag"]),
+            Shown(&[Resource::HypervisorList], &["hypervisors_links"]),
+            Accepted(&[Input::HypervisorsQuery], &["limit", "marker"]),
+        ],
     },
     Entry {
         minor: 35,
@@ -253,6 +280,17 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         minor: 52,
         what: "A server may be made with tags.",
         changes: &[Accepted(&[Input::ServerCreate], &["tags"])],
+    },
+    Entry {
+        minor: 53,
+        what: "Services and hypervisors are known by UUIDs; hypervisors are found by query instead of by path.",
+        changes: &[
+            Reshaped(&[Resource::Service, Resource::Hypervisor, Resource::HypervisorSummary], &["id"]),
+            Accepted(&[Input::HypervisorsQuery], &["hypervisor_hostname_pattern", "with_servers"]),
+            Accepted(&[Input::HypervisorQuery], &["with_servers"]),
+            Closed(&[Input::HypervisorsQuery, Input::HypervisorQuery]),
+            Operations,
+        ],
     },
     Entry {
         minor: 54,
@@ -372,6 +410,7 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
             ),
             Shown(&[Resource::ServerUpdate], &["OS-EXT-SRV-ATTR:user_data", "key_name"]),
             Reshaped(&[Resource::Flavor], &["swap"]),
+            Reshaped(&[Resource::Hypervisor, Resource::HypervisorSummary], &["servers"]),
             Restricted(&[Input::ServersQuery], &["sort_key"]),
             Closed(&[
                 Input::ServersQuery,
@@ -380,6 +419,7 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
                 Input::KeypairQuery,
                 Input::LimitsQuery,
                 Input::QuotaSetQuery,
+                Input::ServicesQuery,
             ]),
         ],
     },
@@ -390,6 +430,31 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         changes: &[Shown(&[Resource::ActionEvent], &["details"])],
     },
     Entry { minor: 86, what: "Known extra specs of flavors are validated.", changes: &[Behaviour] },
+    Entry {
+        minor: 88,
+        what: "Hypervisors lose what the placement of servers counts, and tell how long they have been up.",
+        changes: &[
+            Hidden(
+                &[Resource::Hypervisor],
+                &[
+                    "cpu_info",
+                    "current_workload",
+                    "disk_available_least",
+                    "free_disk_gb",
+                    "free_ram_mb",
+                    "local_gb",
+                    "local_gb_used",
+                    "memory_mb",
+                    "memory_mb_used",
+                    "running_vms",
+                    "vcpus",
+                    "vcpus_used",
+                ],
+            ),
+            Shown(&[Resource::Hypervisor], &["uptime"]),
+            Operations,
+        ],
+    },
     Entry {
         minor: 90,
         what: "A server's host name can be chosen and is shown to everybody.",

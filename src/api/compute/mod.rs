@@ -17,6 +17,7 @@ mod image_metadata;
 #[cfg(test)]
 mod image_tests;
 mod images;
+mod hypervisors;
 mod keypairs;
 mod limits;
 pub mod links;
@@ -25,6 +26,7 @@ pub mod request;
 mod routes;
 pub mod schema;
 mod servers;
+mod services;
 #[cfg(test)]
 mod tests;
 mod versions;

@@ -1,7 +1,8 @@
 //! The table of operations: where, since when and until when, and for whom.
 
 use super::{
-    extensions, flavors, gone, image_metadata, images, keypairs, limits, quotas, servers, versions, zones,
+    extensions, flavors, gone, hypervisors, image_metadata, images, keypairs, limits, quotas, servers, services, versions,
+    zones,
 };
 use crate::api::router::{ALWAYS, Route, Router, Window};
 use crate::core::policy::Rule;
@@ -25,6 +26,7 @@ pub fn table() -> &'static Router {
         routes.extend(flavor_routes());
         routes.extend(keypair_routes());
         routes.extend(quota_routes());
+        routes.extend(node_routes());
         routes.extend(image_routes());
         routes.extend(server_routes());
         routes.extend(gone::routes());
@@ -105,6 +107,26 @@ fn quota_routes() -> Vec<Route> {
             Rule::Admin("os_compute_api:os-quota-class-sets:show"), quotas::show_class),
         route!(PUT "/os-quota-class-sets/{class}", ALWAYS,
             Rule::Admin("os_compute_api:os-quota-class-sets:update"), quotas::update_class),
+    ]
+}
+
+fn node_routes() -> Vec<Route> {
+    vec![
+        route!(GET "/os-services", ALWAYS, Rule::Admin("os_compute_api:os-services:list"), services::list),
+        route!(GET "/os-hypervisors", ALWAYS, Rule::Admin("os_compute_api:os-hypervisors:list"),
+            hypervisors::list),
+        route!(GET "/os-hypervisors/detail", ALWAYS, Rule::Admin("os_compute_api:os-hypervisors:list-detail"),
+            hypervisors::detail),
+        route!(GET "/os-hypervisors/statistics", until(87),
+            Rule::Admin("os_compute_api:os-hypervisors:statistics"), hypervisors::statistics),
+        route!(GET "/os-hypervisors/{id}", ALWAYS, Rule::Admin("os_compute_api:os-hypervisors:show"),
+            hypervisors::show),
+        route!(GET "/os-hypervisors/{id}/uptime", until(87), Rule::Admin("os_compute_api:os-hypervisors:uptime"),
+            hypervisors::uptime),
+        route!(GET "/os-hypervisors/{id}/search", until(52), Rule::Admin("os_compute_api:os-hypervisors:search"),
+            hypervisors::search),
+        route!(GET "/os-hypervisors/{id}/servers", until(52),
+            Rule::Admin("os_compute_api:os-hypervisors:servers"), hypervisors::servers),
     ]
 }
 

@@ -6,6 +6,7 @@ pub mod images;
 pub mod keypairs;
 pub mod metadata;
 pub mod networks;
+pub mod node;
 pub mod quotas;
 pub mod servers;
 
@@ -44,6 +45,7 @@ pub struct Services {
     pub keypairs: keypairs::KeypairService,
     pub metadata: metadata::MetadataService,
     pub networks: networks::NetworksService,
+    pub node: node::NodeService,
     pub quotas: quotas::QuotaService,
     pub servers: servers::Servers,
 }
@@ -57,6 +59,7 @@ impl Services {
             keypairs: keypairs::KeypairService::new(deps.clone()),
             metadata: metadata::MetadataService::new(deps.clone(), node.clone()),
             networks: networks::NetworksService::new(deps.clone(), host.network.clone()),
+            node: node::NodeService::new(deps.clone(), host.clone(), node.clone()),
             quotas: quotas::QuotaService::new(deps.clone()),
             servers: servers::Servers::new(deps.clone(), host.storage.clone(), node),
             host,

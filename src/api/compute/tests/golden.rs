@@ -3,12 +3,14 @@
 
 use crate::api::compute::changes::{self, Input, LEDGER, NEWEST, Resource, shape};
 use crate::api::compute::flavors::view::{FlavorSummary, FlavorView};
+use crate::api::compute::hypervisors::{HypervisorView, Page as HypervisorPage};
 use crate::api::compute::keypairs::{Extent, KeypairView, Page as KeypairPage};
 use crate::api::compute::limits::Absolute;
 use crate::api::compute::links::{Base, NextLink};
 use crate::api::compute::quotas::QuotaView;
 use crate::api::compute::servers::history::{ActionView, EventView, Page as ActionPage};
 use crate::api::compute::servers::view::{Scene, ServerView};
+use crate::api::compute::services::{Ids, ServiceView};
 use crate::api::version::ledger::Change;
 use crate::core::clock::from_micros;
 use crate::core::flavor::{Flavor, NewFlavor, defaults};
@@ -20,6 +22,8 @@ use crate::core::server::node::Node;
 use crate::core::server::{
     ActionEvent, ActionRecord, AttachedVolume, Lock, LockHolder, Server, ServerDetail, ServerKey, sample,
 };
+use crate::core::service::node::{Hardware, NodeRows};
+use crate::host::hypervisor::HostFacts;
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -98,6 +102,30 @@ pub fn detail() -> ServerDetail {
         security_groups: vec!["default".into()],
         nics: vec![nic()],
         volumes: vec![AttachedVolume { volume_id: uuid(6).to_string(), delete_on_termination: true }],
+    }
+}
+
+fn node_rows() -> NodeRows {
+    NodeRows::sample("node", "nova")
+}
+
+fn hardware() -> Hardware {
+    Hardware {
+        facts: HostFacts {
+            hostname: "node".into(),
+            virt_type: "kvm".into(),
+            hypervisor_version: 8_002_000,
+            libvirt_version: 9_000_000,
+            cpus: 4,
+            memory_mib: 8192,
+            cpu_model: "Nehalem".into(),
+            cpu_vendor: "Intel".into(),
+            cpu_sockets: 1,
+            cpu_cores: 4,
+            cpu_threads: 1,
+        },
+        disk_bytes: 100 << 30,
+        free_disk_bytes: 50 << 30,
     }
 }
 
@@ -195,6 +223,33 @@ fn body(resource: Resource, minor: u16) -> Value {
                 "changed": view(None, None),
             })
         }
+        Resource::Service => value(&ServiceView {
+            binary: "nova-compute",
+            ids: Ids::of_compute(&node_rows()),
+            host: "node",
+            zone: "nova",
+            seen_at: from_micros(AT),
+            shape,
+        }),
+        Resource::Hypervisor | Resource::HypervisorSummary => {
+            let (rows, hardware) = (node_rows(), hardware());
+            let detailed = resource == Resource::Hypervisor;
+            let view = |servers| {
+                value(&HypervisorView {
+                    rows: &rows,
+                    hardware: detailed.then_some(&hardware),
+                    servers,
+                    uptime: detailed.then_some(" 00:00:00 up  0:00"),
+                    shape,
+                })
+            };
+            json!({"plain": view(None), "empty": view(Some(&[])), "busy": view(Some(&[detail().server]))})
+        }
+        Resource::HypervisorList => value(&HypervisorPage {
+            hypervisors: Vec::new(),
+            links: Some([NextLink::to("http://cloud/v2.1/os-hypervisors?marker=1")]),
+            shape,
+        }),
         Resource::ActionSummary => value(&ActionView { action: &record(), events: None, shape }),
         Resource::ActionList => {
             let links = Some([NextLink::to("http://cloud/v2.1/servers/1/os-instance-actions?marker=req-1")]);

@@ -399,3 +399,41 @@ async fn no_operation_forgets_its_rule() {
         }
     }
 }
+
+#[actix_web::test]
+async fn the_node_and_its_services() {
+    let mut client = Client::new().await;
+    let listed = client.get("/v2.1/os-hypervisors").await.body;
+    assert_eq!(
+        listed,
+        json!({"hypervisors": [{"id": 1, "hypervisor_hostname": "node", "state": "up", "status": "enabled"}]})
+    );
+    let shown = client.get("/v2.1/os-hypervisors/1").await.body;
+    assert!(shown["hypervisor"]["cpu_info"].is_string());
+    assert_eq!(client.get("/v2.1/os-hypervisors/2").await.status, 404);
+    assert_eq!(client.get("/v2.1/os-hypervisors/statistics").await.body["hypervisor_statistics"]["count"], 1);
+    assert!(client.get("/v2.1/os-hypervisors/1/uptime").await.body["hypervisor"]["uptime"].is_string());
+    assert_eq!(client.get("/v2.1/os-hypervisors/od/search").await.status, 200);
+    let none = client.get("/v2.1/os-hypervisors/else/servers").await;
+    assert_eq!((none.status, message(&none)), (404, "No hypervisor matching 'else' could be found."));
+    let services = client.get("/v2.1/os-services?binary=nova-compute").await.body;
+    assert_eq!(services["services"].as_array().unwrap().len(), 1);
+    assert_eq!(services["services"][0]["id"], 3);
+    client.at("2.53");
+    let detail = client.get("/v2.1/os-hypervisors/detail?with_servers=true").await.body;
+    let id = detail["hypervisors"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(client.get(&format!("/v2.1/os-hypervisors/{id}")).await.status, 200);
+    assert_eq!(client.get("/v2.1/os-hypervisors/1").await.status, 400);
+    assert_eq!(client.get("/v2.1/os-hypervisors/od/search").await.status, 404);
+    assert_eq!(client.get("/v2.1/os-hypervisors?hypervisor_hostname_pattern=x").await.status, 404);
+    assert_eq!(client.get("/v2.1/os-hypervisors?hypervisor_hostname_pattern=n&limit=1").await.status, 400);
+    let page = client.get("/v2.1/os-hypervisors?limit=1").await.body;
+    assert!(page["hypervisors_links"][0]["href"].as_str().unwrap().ends_with(&format!("marker={id}")));
+    let rest = client.get(&format!("/v2.1/os-hypervisors?marker={id}")).await.body;
+    assert_eq!(rest, json!({"hypervisors": []}));
+    client.at("2.88");
+    assert_eq!(client.get(&format!("/v2.1/os-hypervisors/{id}/uptime")).await.status, 404);
+    let newest = client.get(&format!("/v2.1/os-hypervisors/{id}")).await.body;
+    assert!(newest["hypervisor"].get("vcpus").is_none());
+    assert!(newest["hypervisor"]["uptime"].is_string());
+}
