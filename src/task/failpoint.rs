@@ -104,6 +104,12 @@ impl Failpoints {
         self.wanted.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(point);
     }
 
+    /// Forgets what was not met.
+    #[cfg(test)]
+    pub fn clear(&self) {
+        self.wanted.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+    }
+
     /// Whether every wanted failure was met.
     #[cfg(any(test, feature = "failpoints"))]
     pub fn all_met(&self) -> bool {

@@ -18,7 +18,9 @@ mod shut_down;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
+#[cfg(test)]
+mod walk;
 
 use super::ids::ServerId;
 use super::port::ServerNic;

@@ -8,9 +8,10 @@ use crate::core::ids::{ImageId, RequestId, ServerId};
 use crate::core::image::{Attribute, ContainerFormat, DiskFormat, Image, Status, Visibility};
 use crate::core::port::Networking;
 use crate::core::reconcile::host_networks::ensure_host_networks;
+use crate::core::server::Server;
 use crate::core::server::create::CreateServer;
 use crate::core::server::node::Node;
-use crate::core::server::Server;
+use crate::core::server::query::{Deleted, Scope, ServerQuery};
 use crate::core::service::Deps;
 use crate::core::service::networks::NetworksService;
 use crate::core::service::servers::Servers;
@@ -81,7 +82,7 @@ impl Bench {
 
     pub fn with_node(node: Node) -> Self {
         Self {
-            folder: tempfile::tempdir().unwrap(),
+            folder: memory_folder(),
             hypervisor: Arc::new(FakeHypervisor::new()),
             network: Arc::default(),
             storage: Arc::default(),
@@ -231,11 +232,15 @@ impl Process {
         self.servers.create(&owner(), command).await.unwrap().ids[0]
     }
 
-
     /// The row, deleted or not.
     pub async fn row(&self, id: ServerId) -> Server {
         self.store.read(move |c| servers::get_any(c, id)).await.unwrap().unwrap()
     }
+}
+
+/// A folder in memory where there is one: a test of crashes of the process does not need the disk.
+fn memory_folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 fn an_image(id: ImageId) -> Image {
@@ -248,4 +253,16 @@ fn an_image(id: ImageId) -> Image {
     image.virtual_size = Some(1 << 29);
     image.file_format = Some("qcow2".into());
     image
+}
+
+/// All servers that are not deleted, newest first.
+pub fn everything() -> ServerQuery {
+    ServerQuery {
+        scope: Scope::AllProjects,
+        deleted: Deleted::Hide,
+        filters: Vec::new(),
+        sort: Vec::new(),
+        limit: 1000,
+        marker: None,
+    }
 }

@@ -1,7 +1,7 @@
 //! Every workflow under every fault: each step repeated, each step failed, each undo repeated, and a crash before and
 //! after each entry of the log. Then the rows and the host are compared with those of a twin that nothing happened to.
 
-use super::testing::{Bench, OnHost, Process, owner};
+use super::testing::{Bench, OnHost, Process, everything, owner};
 use crate::core::ids::ServerId;
 use crate::core::server::Server;
 use crate::core::server::state::{PowerState, VmState};
@@ -290,20 +290,7 @@ async fn a_delete_takes_the_place_of_a_create_at_any_moment() {
             let process = bench.start().await;
             process.tasks.settled().await.unwrap();
             assert_eq!(bench.on_host(), clean, "{step} {moment:?}");
-            assert!(process.servers.list_detail(super::tests::everything()).await.unwrap().is_empty());
+            assert!(process.servers.list_detail(everything()).await.unwrap().is_empty());
         }
-    }
-}
-
-/// All servers that are not deleted.
-pub fn everything() -> crate::core::server::query::ServerQuery {
-    use crate::core::server::query::{Deleted, Scope, ServerQuery};
-    ServerQuery {
-        scope: Scope::AllProjects,
-        deleted: Deleted::Hide,
-        filters: Vec::new(),
-        sort: Vec::new(),
-        limit: 1000,
-        marker: None,
     }
 }

@@ -6,6 +6,8 @@ mod actions;
 mod admission;
 mod create;
 mod labels;
+#[cfg(test)]
+mod tests;
 
 use super::Deps;
 use crate::core::actor::Actor;

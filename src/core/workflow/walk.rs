@@ -1,0 +1,382 @@
+//! A random walk: actions of owners, events of the host, crashes and faults in any order, against a small model.
+//!
+//! After each move everything is let come to rest, and then: no row is in an illegal state, a task state is set exactly
+//! while a task is open, and the host has exactly what the living servers should have. Deleted servers own nothing.
+
+use super::testing::{Bench, Process, owner};
+use crate::core::ids::ServerId;
+use crate::core::reconcile::power_sync::sync_all;
+use crate::core::server::state::{PowerState, VmState};
+use crate::core::{Kind, Result};
+use crate::host::faults::{Call, Failure, Fault};
+use crate::host::hypervisor::DomainState;
+use crate::host::hypervisor::fake::Manners;
+use crate::store::{StoreError, servers, tasks};
+use crate::task::failpoint::{Effect, Moment};
+use proptest::prelude::*;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+
+/// What is expected of a server once all is at rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Active,
+    Stopped,
+    /// A fault of the host was met: whatever the failure rules allow.
+    Unsure,
+    Deleted,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Start,
+    Stop,
+    RebootSoft,
+    RebootHard,
+    Delete,
+}
+
+impl Verb {
+    fn workflow(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::Start => ("server_start", &["power_on"]),
+            Self::Stop => ("server_stop", &["power_off"]),
+            Self::RebootSoft | Self::RebootHard => ("server_reboot", &["pending", "started"]),
+            Self::Delete => ("server_delete", &["domain", "remains"]),
+        }
+    }
+
+    /// Where the verb leads from a state; `None` where it is refused.
+    fn leads(self, from: Expected) -> Option<Expected> {
+        match (self, from) {
+            (_, Expected::Deleted) => None,
+            (Self::Delete, _) => Some(Expected::Deleted),
+            (_, Expected::Unsure) => Some(Expected::Unsure),
+            (Self::Start, Expected::Stopped)
+            | (Self::RebootSoft, Expected::Active)
+            | (Self::RebootHard, Expected::Active | Expected::Stopped) => Some(Expected::Active),
+            (Self::Stop, Expected::Active) => Some(Expected::Stopped),
+            (Self::Start, Expected::Active) | (Self::Stop | Self::RebootSoft, Expected::Stopped) => None,
+        }
+    }
+}
+
+/// One move of the walk. Servers are named by the order in which they were made.
+#[derive(Debug, Clone)]
+enum Move {
+    Create,
+    /// The process dies at this step and moment of the create.
+    CreateCrashing(usize, usize),
+    CreateFailing(Call, Failure),
+    /// Two requests with nothing between them.
+    CreateThenDelete,
+    Act(usize, Verb),
+    ActCrashing(usize, Verb, usize, usize),
+    ActFailing(usize, Verb, Call, Failure),
+    /// A delete before the action had time.
+    ActThenDelete(usize, Verb),
+    GuestGoesOff(usize, DomainState),
+    GuestIsStarted(usize),
+    BecomeDeaf(usize),
+    Restart,
+}
+
+const MOMENTS: [Moment; 5] =
+    [Moment::BeforeStart, Moment::AfterStart, Moment::AfterRun, Moment::BeforeClose, Moment::AfterClose];
+const CALLS: [Call; 5] = [Call::Define, Call::Start, Call::Destroy, Call::State, Call::EnsurePort];
+const FAILURES: [Failure; 3] = [Failure::Failed, Failure::Unreachable, Failure::Deadline];
+
+struct Model;
+
+impl ReferenceStateMachine for Model {
+    type State = Vec<Expected>;
+    type Transition = Move;
+
+    fn init_state() -> BoxedStrategy<Self::State> {
+        Just(Vec::new()).boxed()
+    }
+
+    fn transitions(state: &Self::State) -> BoxedStrategy<Move> {
+        let verb = || {
+            prop::sample::select(vec![
+                Verb::Start,
+                Verb::Stop,
+                Verb::RebootSoft,
+                Verb::RebootHard,
+                Verb::Delete,
+            ])
+        };
+        let call = || (prop::sample::select(CALLS.to_vec()), prop::sample::select(FAILURES.to_vec()));
+        let creates = prop_oneof![
+            4 => Just(Move::Create),
+            1 => (0..3usize, 0..MOMENTS.len()).prop_map(|(step, moment)| Move::CreateCrashing(step, moment)),
+            1 => call().prop_map(|(call, failure)| Move::CreateFailing(call, failure)),
+            1 => Just(Move::CreateThenDelete),
+        ];
+        if state.is_empty() {
+            return creates.boxed();
+        }
+        let which = || 0..state.len();
+        let off = prop::sample::select(vec![DomainState::ShutOff, DomainState::Crashed]);
+        prop_oneof![
+            2 => creates,
+            6 => (which(), verb()).prop_map(|(id, verb)| Move::Act(id, verb)),
+            3 => (which(), verb(), 0..2usize, 0..MOMENTS.len())
+                .prop_map(|(id, verb, step, moment)| Move::ActCrashing(id, verb, step, moment)),
+            1 => (which(), verb(), call()).prop_map(|(id, verb, (c, f))| Move::ActFailing(id, verb, c, f)),
+            1 => (which(), verb()).prop_map(|(id, verb)| Move::ActThenDelete(id, verb)),
+            2 => (which(), off).prop_map(|(id, state)| Move::GuestGoesOff(id, state)),
+            2 => which().prop_map(Move::GuestIsStarted),
+            1 => which().prop_map(Move::BecomeDeaf),
+            1 => Just(Move::Restart),
+        ]
+        .boxed()
+    }
+
+    fn apply(mut state: Self::State, transition: &Move) -> Self::State {
+        match transition {
+            Move::Create | Move::CreateCrashing(..) => state.push(Expected::Active),
+            Move::CreateFailing(..) => state.push(Expected::Unsure),
+            Move::CreateThenDelete => state.push(Expected::Deleted),
+            Move::Act(id, verb) | Move::ActCrashing(id, verb, ..) => {
+                state[*id] = verb.leads(state[*id]).unwrap_or(state[*id]);
+            }
+            Move::ActFailing(id, verb, ..) => match verb.leads(state[*id]) {
+                None => {}
+                Some(Expected::Deleted) => state[*id] = Expected::Deleted,
+                Some(_) => state[*id] = Expected::Unsure,
+            },
+            Move::ActThenDelete(id, _) => state[*id] = Expected::Deleted,
+            Move::GuestGoesOff(id, _) => {
+                if state[*id] == Expected::Active {
+                    state[*id] = Expected::Stopped;
+                }
+            }
+            Move::GuestIsStarted(_) | Move::BecomeDeaf(_) | Move::Restart => {}
+        }
+        state
+    }
+
+    fn preconditions(state: &Self::State, transition: &Move) -> bool {
+        match transition {
+            Move::Act(id, _)
+            | Move::ActCrashing(id, ..)
+            | Move::ActFailing(id, ..)
+            | Move::ActThenDelete(id, _)
+            | Move::GuestGoesOff(id, _)
+            | Move::GuestIsStarted(id)
+            | Move::BecomeDeaf(id) => *id < state.len(),
+            Move::Create
+            | Move::CreateCrashing(..)
+            | Move::CreateFailing(..)
+            | Move::CreateThenDelete
+            | Move::Restart => true,
+        }
+    }
+}
+
+/// The compute service with its machine.
+struct System {
+    runtime: tokio::runtime::Runtime,
+    bench: Bench,
+    process: Option<Process>,
+    ids: Vec<ServerId>,
+}
+
+impl System {
+    fn process(&self) -> &Process {
+        self.process.as_ref().unwrap()
+    }
+
+    fn create(&mut self) {
+        let command = self.bench.command("web");
+        let id = self.runtime.block_on(self.process().create(command));
+        self.ids.push(id);
+    }
+
+    fn ask(&self, id: usize, verb: Verb) -> Result<()> {
+        let (servers, owner, id) = (&self.process().servers, owner(), self.ids[id]);
+        self.runtime.block_on(async {
+            match verb {
+                Verb::Start => servers.start(&owner, id).await,
+                Verb::Stop => servers.stop(&owner, id).await,
+                Verb::RebootSoft => servers.reboot(&owner, id, false).await,
+                Verb::RebootHard => servers.reboot(&owner, id, true).await,
+                Verb::Delete => servers.delete(&owner, id, false).await,
+            }
+        })
+    }
+
+    /// Lets everything come to rest, through crashes, and follows what the host did.
+    fn rest(&mut self) {
+        for _ in 0..2 {
+            let process = self.process.take().unwrap();
+            let process = self.runtime.block_on(self.bench.settle(process));
+            self.bench.points.clear();
+            self.bench.hypervisor.faults().clear();
+            self.bench.network.faults().clear();
+            self.runtime.block_on(async {
+                sync_all(&process.env, process.clock.now()).await.unwrap();
+                process.tasks.wake();
+            });
+            self.process = Some(process);
+        }
+        let process = self.process.take().unwrap();
+        self.process = Some(self.runtime.block_on(self.bench.settle(process)));
+    }
+
+    fn fail_next(&self, call: Call, failure: Failure) {
+        let fault = Fault::FailBefore(failure);
+        if call == Call::EnsurePort {
+            self.bench.network.faults().nth(call, 1, fault);
+        } else {
+            self.bench.hypervisor.faults().nth(call, 1, fault);
+        }
+    }
+}
+
+struct Walk;
+
+impl StateMachineTest for Walk {
+    type SystemUnderTest = System;
+    type Reference = Model;
+
+    fn init_test(_: &Vec<Expected>) -> System {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let bench = Bench::new();
+        let process = Some(runtime.block_on(bench.start()));
+        System { runtime, bench, process, ids: Vec::new() }
+    }
+
+    fn apply(mut system: System, expected: &Vec<Expected>, transition: Move) -> System {
+        match transition {
+            Move::Create => system.create(),
+            Move::CreateCrashing(step, moment) => {
+                let step = ["networking", "block_device_mapping", "spawning"][step];
+                system.bench.want("server_create", step, MOMENTS[moment], Effect::Halt);
+                system.create();
+            }
+            Move::CreateFailing(call, failure) => {
+                system.fail_next(call, failure);
+                system.create();
+            }
+            Move::CreateThenDelete => {
+                system.create();
+                system.ask(system.ids.len() - 1, Verb::Delete).unwrap();
+            }
+            Move::Act(id, verb) => check(system.ask(id, verb), expected[id]),
+            Move::ActCrashing(id, verb, step, moment) => {
+                let (workflow, steps) = verb.workflow();
+                let step = steps[step.min(steps.len() - 1)];
+                system.bench.want(workflow, step, MOMENTS[moment], Effect::Halt);
+                check(system.ask(id, verb), expected[id]);
+            }
+            Move::ActFailing(id, verb, call, failure) => {
+                system.fail_next(call, failure);
+                check(system.ask(id, verb), expected[id]);
+            }
+            Move::ActThenDelete(id, verb) => {
+                // Whether the first is admitted depends on the state; the second always is while there is a server.
+                let _first = system.ask(id, verb);
+                let second = system.ask(id, Verb::Delete);
+                assert!(second.as_ref().is_ok() || second.is_err_and(|e| e.kind() == Kind::NotFound));
+            }
+            Move::GuestGoesOff(id, state) => system.bench.hypervisor.set_state(system.ids[id], state),
+            Move::GuestIsStarted(id) => {
+                system.bench.hypervisor.set_state(system.ids[id], DomainState::Running)
+            }
+            Move::BecomeDeaf(id) => system.bench.hypervisor.set_manners(system.ids[id], Manners::Deaf),
+            Move::Restart => {
+                let process = system.process.take().unwrap();
+                system.runtime.block_on(process.kill());
+                system.process = Some(system.runtime.block_on(system.bench.start()));
+            }
+        }
+        system.rest();
+        system
+    }
+
+    fn check_invariants(system: &System, expected: &Vec<Expected>) {
+        let process = system.process();
+        let (rows, open) = system.runtime.block_on(async {
+            let ids = system.ids.clone();
+            process
+                .store
+                .read::<_, StoreError, _>(move |c| {
+                    let rows: Vec<_> = ids
+                        .iter()
+                        .map(|id| servers::get_any(c, *id))
+                        .collect::<std::result::Result<_, _>>()?;
+                    Ok((rows, tasks::runnable(c)?))
+                })
+                .await
+                .unwrap()
+        });
+        assert!(open.is_empty());
+        let host = system.bench.on_host();
+        let mut living = 0;
+        for (row, expected) in rows.into_iter().zip(expected) {
+            let row = row.unwrap();
+            let domain = host.domains.domains.get(&row.id).map(|domain| domain.state);
+            let has_files = host.files.contains_key(&row.id);
+            assert_eq!(row.task_state, None, "{row:?}");
+            assert_eq!(row.vm_state == VmState::Deleted, row.deleted_at.is_some());
+            match expected {
+                Expected::Deleted => {
+                    assert!(row.deleted_at.is_some(), "{row:?}");
+                    assert!(domain.is_none() && !has_files, "{row:?} {domain:?}");
+                    continue;
+                }
+                Expected::Active => {
+                    assert_eq!((row.vm_state, domain), (VmState::Active, Some(DomainState::Running)));
+                    assert_eq!(row.power_state, PowerState::Running);
+                }
+                Expected::Stopped => {
+                    assert_eq!(row.vm_state, VmState::Stopped, "{row:?}");
+                    assert!(
+                        matches!(domain, Some(DomainState::ShutOff | DomainState::Crashed)),
+                        "{domain:?}"
+                    );
+                }
+                Expected::Unsure => match row.vm_state {
+                    VmState::Active => assert_eq!(domain, Some(DomainState::Running)),
+                    VmState::Stopped => {
+                        assert!(matches!(domain, Some(DomainState::ShutOff | DomainState::Crashed)));
+                    }
+                    VmState::Error if row.host.is_none() => assert!(domain.is_none() && !has_files),
+                    VmState::Error => {}
+                    other => panic!("{other} after a fault"),
+                },
+            }
+            living += usize::from(row.host.is_some());
+        }
+        let reservations: usize = host.networks.networks.values().map(|network| network.ports.len()).sum();
+        assert_eq!(reservations, living, "a reservation for each living server, and no other");
+        assert!(host.domains.domains.len() <= living && host.files.len() <= living);
+    }
+}
+
+fn check(result: Result<()>, expected: Expected) {
+    match result {
+        Ok(()) => {}
+        Err(error) => assert!(
+            matches!(error.kind(), Kind::InvalidState | Kind::NotFound),
+            "{error:?} where {expected:?} is expected"
+        ),
+    }
+}
+
+/// `DWARFNOVA_WALKS` makes it longer: each walk is about forty moves.
+fn walks() -> u32 {
+    std::env::var("DWARFNOVA_WALKS").ok().and_then(|text| text.parse().ok()).unwrap_or(6)
+}
+
+prop_state_machine! {
+    #![proptest_config(ProptestConfig {
+        cases: walks(),
+        max_shrink_iters: 200,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+    #[test]
+    fn a_random_walk_never_leaves_the_map(sequential 1..40 => Walk);
+}
