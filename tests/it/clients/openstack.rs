@@ -74,13 +74,8 @@ fn a_round_with_the_openstack_client() {
     assert_eq!(listed[0]["Image"], "guest");
     assert_eq!(listed[0]["Flavor"], "tests");
 
-    let console = |text: &str| {
-        until(&format!("{text:?} on the console"), 90, || {
-            let log = daemon.openstack(&["console", "log", "show", "first"]);
-            log.contains(text).then_some(log)
-        })
-    };
-    console("MARK first 2");
+    daemon.http().wait_console(&id, "MARK first 2", 180);
+    assert!(daemon.openstack(&["console", "log", "show", "first"]).contains("MARK first 2"));
 
     let address =
         listed[0]["Networks"].as_object().unwrap().values().next().unwrap()[0].as_str().unwrap().to_owned();
