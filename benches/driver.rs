@@ -2,6 +2,7 @@
 //! libvirt calls in turn, and how often an idle driver wakes up. To be run inside `tests/hermetic`.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on has failed")]
+#![expect(clippy::cast_precision_loss, reason = "figures are printed with two digits")]
 
 use dwarfnova::core::ids::ServerId;
 use dwarfnova::host::hypervisor::Hypervisor;

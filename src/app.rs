@@ -306,7 +306,9 @@ fn keep_room_to_delete(tree: &Arc<Tree>, store: &Store) {
     let tree = tree.clone();
     store.when_full(move || match tree.release_ballast() {
         Ok(true) => {
-            tracing::warn!("the disk is full: what was set aside is free now, so that servers can be deleted")
+            tracing::warn!(
+                "the disk is full: what was set aside is free now, so that servers can be deleted"
+            );
         }
         Ok(false) => {}
         Err(error) => tracing::error!(%error, "the disk is full, and what was set aside cannot be freed"),

@@ -52,10 +52,10 @@ pub fn run() {
         };
         // The first of each kind warms caches on both sides.
         let xml = bench.template();
-        bench.bare(&[xml.clone()]);
+        bench.bare(std::slice::from_ref(&xml));
         let (mut ours, mut bare) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            bare.push(bench.bare(&[xml.clone()]));
+            bare.push(bench.bare(std::slice::from_ref(&xml)));
             ours.push(bench.ours(1));
         }
         report(&format!("create {name}"), median(ours), median(bare));

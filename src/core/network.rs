@@ -511,15 +511,12 @@ pub mod tests {
                     used.pop_first();
                     continue;
                 }
-                match pick(&subnet, seed, &used) {
-                    Some(address) => {
-                        prop_assert!(subnet.allocation_pools.iter().any(|p| p.contains(address)));
-                        prop_assert!(subnet.holds(address));
-                        prop_assert_ne!(Some(address), subnet.gateway_ip);
-                        prop_assert!(used.insert(address), "given twice");
-                    }
-                    None => prop_assert_eq!(used.len() as u64, total),
-                }
+                if let Some(address) = pick(&subnet, seed, &used) {
+                    prop_assert!(subnet.allocation_pools.iter().any(|p| p.contains(address)));
+                    prop_assert!(subnet.holds(address));
+                    prop_assert_ne!(Some(address), subnet.gateway_ip);
+                    prop_assert!(used.insert(address), "given twice");
+                } else { prop_assert_eq!(used.len() as u64, total) }
             }
         }
 

@@ -13,11 +13,11 @@ pub mod changes;
 mod extensions;
 mod flavors;
 mod gone;
+mod hypervisors;
 mod image_metadata;
 #[cfg(test)]
 mod image_tests;
 mod images;
-mod hypervisors;
 mod keypairs;
 mod limits;
 pub mod links;

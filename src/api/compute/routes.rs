@@ -1,8 +1,8 @@
 //! The table of operations: where, since when and until when, and for whom.
 
 use super::{
-    extensions, flavors, gone, hypervisors, image_metadata, images, keypairs, limits, quotas, servers, services, versions,
-    zones,
+    extensions, flavors, gone, hypervisors, image_metadata, images, keypairs, limits, quotas, servers,
+    services, versions, zones,
 };
 use crate::api::router::{ALWAYS, Route, Router, Window};
 use crate::core::policy::Rule;

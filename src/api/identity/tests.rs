@@ -345,7 +345,10 @@ async fn domains_are_projects_too() {
     let id = make(&cloud, "/v3/projects", "project", json!({"name": "d", "is_domain": true})).await;
     let path = format!("/v3/projects/{id}");
     let shown = admin(&cloud, 200, Method::GET, &path, None).await;
-    assert_eq!((&shown["project"]["is_domain"], &shown["project"]["parent_id"]), (&json!(true), &Value::Null));
+    assert_eq!(
+        (&shown["project"]["is_domain"], &shown["project"]["parent_id"]),
+        (&json!(true), &Value::Null)
+    );
     let listed = admin(&cloud, 200, Method::GET, "/v3/projects?is_domain=true&name=d", None).await;
     assert_eq!(listed["projects"][0]["id"], id.as_str());
     admin(&cloud, 200, Method::GET, &format!("/v3/domains/{id}"), None).await;

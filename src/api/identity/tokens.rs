@@ -274,15 +274,11 @@ fn proofs(auth: &mut Fields) -> Result<Vec<Proof>> {
             "application_credential" => {
                 let mut credential = required(&mut identity, "application_credential")?;
                 let secret = secret(&mut credential, "secret")?;
-                let selector = match credential.text("id")? {
-                    Some(id) => CredentialSelector::Id(ApplicationCredentialId(id)),
-                    None => {
-                        let name = credential.required_text("name")?;
-                        CredentialSelector::Name(
-                            name,
-                            user_selector(&mut required(&mut credential, "user")?)?,
-                        )
-                    }
+                let selector = if let Some(id) = credential.text("id")? {
+                    CredentialSelector::Id(ApplicationCredentialId(id))
+                } else {
+                    let name = credential.required_text("name")?;
+                    CredentialSelector::Name(name, user_selector(&mut required(&mut credential, "user")?)?)
                 };
                 Ok(Proof::ApplicationCredential(selector, secret))
             }

@@ -47,11 +47,17 @@ pub fn attribute(key: &str, value: &Value) -> Result<Attribute> {
     Ok(match key {
         "name" => Attribute::Name(maybe_text(value)?),
         "owner" => Attribute::Owner(maybe_text(value)?.map(ProjectId)),
-        "visibility" => Attribute::Visibility(word(value, Visibility::ALL, |v| v.as_str())?),
-        "disk_format" => Attribute::DiskFormat(maybe_word(value, DiskFormat::ALL, |f| f.as_str())?),
-        "container_format" => {
-            Attribute::ContainerFormat(maybe_word(value, ContainerFormat::ALL, |f| f.as_str())?)
+        "visibility" => {
+            Attribute::Visibility(word(value, Visibility::ALL, crate::core::image::Visibility::as_str)?)
         }
+        "disk_format" => {
+            Attribute::DiskFormat(maybe_word(value, DiskFormat::ALL, crate::core::image::DiskFormat::as_str)?)
+        }
+        "container_format" => Attribute::ContainerFormat(maybe_word(
+            value,
+            ContainerFormat::ALL,
+            crate::core::image::ContainerFormat::as_str,
+        )?),
         "min_disk" => Attribute::MinDisk(integer(value)?),
         "min_ram" => Attribute::MinRam(integer(value)?),
         "protected" => Attribute::Protected(boolean(value)?),

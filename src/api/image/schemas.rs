@@ -53,8 +53,9 @@ fn nullable(names: Vec<&'static str>) -> Vec<Option<&'static str>> {
 }
 
 fn image_schema() -> Value {
-    let disk_formats = nullable(names(DiskFormat::ALL, |f| f.as_str()));
-    let container_formats = nullable(names(ContainerFormat::ALL, |f| f.as_str()));
+    let disk_formats = nullable(names(DiskFormat::ALL, crate::core::image::DiskFormat::as_str));
+    let container_formats =
+        nullable(names(ContainerFormat::ALL, crate::core::image::ContainerFormat::as_str));
     json!({
         "name": "image",
         "properties": {
@@ -64,12 +65,12 @@ fn image_schema() -> Value {
                 "type": "string",
                 "readOnly": true,
                 "description": "Where the image is in its life",
-                "enum": names(Status::ALL, |s| s.as_str()),
+                "enum": names(Status::ALL, crate::core::image::Status::as_str),
             },
             "visibility": {
                 "type": "string",
                 "description": "Who sees the image",
-                "enum": names(Visibility::ALL, |v| v.as_str()),
+                "enum": names(Visibility::ALL, crate::core::image::Visibility::as_str),
             },
             "protected": {"type": "boolean", "description": "Whether the image is kept from being deleted"},
             "os_hidden": {"type": "boolean", "description": "Whether lists leave the image out unless asked"},
@@ -168,7 +169,7 @@ fn member_schema() -> Value {
             "status": {
                 "type": "string",
                 "description": "What the project answered",
-                "enum": names(MemberStatus::ALL, |s| s.as_str()),
+                "enum": names(MemberStatus::ALL, crate::core::image::MemberStatus::as_str),
             },
             "schema": {"type": "string", "readOnly": true},
         },

@@ -17,8 +17,11 @@ impl Serialize for ImageView<'_> {
             map.serialize_entry(name, value)?;
         }
         map.serialize_entry("name", &image.name)?;
-        map.serialize_entry("disk_format", &image.disk_format.map(|f| f.as_str()))?;
-        map.serialize_entry("container_format", &image.container_format.map(|f| f.as_str()))?;
+        map.serialize_entry("disk_format", &image.disk_format.map(crate::core::image::DiskFormat::as_str))?;
+        map.serialize_entry(
+            "container_format",
+            &image.container_format.map(crate::core::image::ContainerFormat::as_str),
+        )?;
         map.serialize_entry("visibility", image.visibility.as_str())?;
         map.serialize_entry("size", &image.size)?;
         map.serialize_entry("virtual_size", &image.virtual_size)?;

@@ -114,7 +114,7 @@ async fn the_default_network_is_everybodys() {
     let net = net().await;
     let ann = net.cloud.user("ann", "reader").await;
     let list = net.get(&ann, "networks?name=private&router:external=False&shared=true").await;
-    assert_eq!(ids(&list["networks"]), [net.network.clone()]);
+    assert_eq!(ids(&list["networks"]), std::slice::from_ref(&net.network));
     let network = &net.get(&ann, &format!("networks/{}", net.network)).await["network"];
     assert_eq!(network["status"], "ACTIVE");
     assert!(network.get("provider:network_type").is_none());

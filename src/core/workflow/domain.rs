@@ -209,7 +209,7 @@ mod tests {
             |names: [(&str, Option<u32>); 5]| names.map(|(name, order)| (name.to_owned(), order)).to_vec();
         assert_eq!(
             targets(&server),
-            named([("vda", Some(1)), ("vdb", None), ("vdc", None), ("sda", Some(2)), ("sdb", None)])
+            named([("vda", Some(1)), ("vdb", None), ("vdc", None), ("sda", Some(2)), ("vdd", None)])
         );
         assert_eq!(root_device(None), "/dev/vda");
         server.image_properties.insert("hw_disk_bus".into(), "sata".into());

@@ -111,9 +111,10 @@ fn undo_network<'a>(env: &'a ServerEnv, state: &'a mut CreateState, _: &'a StepC
 fn disks<'a>(env: &'a ServerEnv, state: &'a mut CreateState, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move {
         let subject = env.load(state.task.server).await?;
-        let config_drive = match subject.server.config_drive {
-            true => Some(config_drive(env, &subject, &state.admin_password)?),
-            false => None,
+        let config_drive = if subject.server.config_drive {
+            Some(config_drive(env, &subject, &state.admin_password)?)
+        } else {
+            None
         };
         let plan = bring_up::disk_plan(&subject.server, config_drive)?;
         env.storage.ensure(&plan).await.blame("Making the disks").map(drop)

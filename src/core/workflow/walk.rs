@@ -282,7 +282,7 @@ impl StateMachineTest for Walk {
             }
             Move::GuestGoesOff(id, state) => system.bench.hypervisor.set_state(system.ids[id], state),
             Move::GuestIsStarted(id) => {
-                system.bench.hypervisor.set_state(system.ids[id], DomainState::Running)
+                system.bench.hypervisor.set_state(system.ids[id], DomainState::Running);
             }
             Move::BecomeDeaf(id) => system.bench.hypervisor.set_manners(system.ids[id], Manners::Deaf),
             Move::Restart => {

@@ -4,7 +4,6 @@ use dwarfnova::core::ids::ServerId;
 use dwarfnova::host::hypervisor::libvirt::{LibvirtConfig, LibvirtHost, VirtTypeSetting};
 use dwarfnova::host::hypervisor::spec::{DomainSpec, Firmware, VideoModel};
 use dwarfnova::host::hypervisor::{DomainState, HostEvent, Hypervisor};
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -24,7 +23,7 @@ static LIBVIRTD: RwLock<()> = RwLock::const_new(());
 fn in_sandbox(test: &str) -> bool {
     let inside = std::env::var_os("DWARFNOVA_HERMETIC").is_some();
     if !inside {
-        writeln!(std::io::stderr(), "skipped: {test} runs only inside tests/hermetic").unwrap();
+        eprintln!("skipped: {test} runs only inside tests/hermetic");
     }
     inside
 }

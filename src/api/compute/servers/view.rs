@@ -91,7 +91,10 @@ impl ServerView<'_> {
             out.field("security_groups", &GroupNames(&self.detail.security_groups))?;
         }
         out.field("OS-EXT-STS:vm_state", server.vm_state.as_str())?;
-        out.field("OS-EXT-STS:task_state", &server.task_state.map(|task| task.as_str()))?;
+        out.field(
+            "OS-EXT-STS:task_state",
+            &server.task_state.map(crate::core::server::state::TaskState::as_str),
+        )?;
         out.field("OS-EXT-STS:power_state", &server.power_state.number())?;
         out.field("os-extended-volumes:volumes_attached", &Volumes(self))
     }

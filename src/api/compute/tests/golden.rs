@@ -316,7 +316,7 @@ fn every_request_change_changes_what_is_accepted() {
                             changes::accepts(input, key, new),
                             "{key}"
                         );
-                    })
+                    });
                 }
                 Change::Required(inputs, keys) => each(inputs, keys, |input, key| {
                     let required = |minor| changes::required(input, minor).any(|name| name == key);
@@ -359,26 +359,4 @@ fn behaviour_changes_are_known() {
     // 5, 38, 83: tests::servers::filters_by_version; 7, 86: tests::making_and_changing_flavors;
     // 21: tests::servers::the_history_of_a_server
     assert_eq!(behaviours, [5, 7, 21, 38, 83, 86]);
-}
-
-#[test]
-#[ignore = "a measurement, for an optimised build on a quiet machine"]
-fn a_thousand_servers_are_written_quickly() {
-    let node = Node::roomy();
-    let scene = Scene {
-        base: Base::at("http://cloud"),
-        resource: Resource::ServerDetail,
-        shape: shape(Resource::ServerDetail, 1),
-        admin: true,
-        reads_specs: true,
-        node: &node,
-    };
-    let details: Vec<_> = (0..1000).map(|_| detail()).collect();
-    let views: Vec<_> =
-        details.iter().map(|detail| ServerView { detail, scene: &scene, admin_password: None }).collect();
-    let start = std::time::Instant::now();
-    let text = serde_json::to_vec(&views).unwrap();
-    let took = start.elapsed();
-    println!("{} bytes in {took:?}", text.len());
-    assert!(took.as_millis() < 20, "{took:?}");
 }

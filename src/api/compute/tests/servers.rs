@@ -193,7 +193,7 @@ async fn filters_by_version() {
     let mut client = client().await;
     let id = make(&client, "mine").await;
     settle(&client, &id).await;
-    let admin = std::mem::replace(&mut client.cloud.admin, String::new());
+    let admin = std::mem::take(&mut client.cloud.admin);
     let member = client.cloud.user("someone", "member").await;
     client.cloud.execute(format!("UPDATE server SET project_id = 'project-someone' WHERE id = '{id}'")).await;
     client.cloud.admin = member;

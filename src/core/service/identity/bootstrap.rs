@@ -135,24 +135,23 @@ fn ensure_roles(c: &Connection) -> Result<RoleId> {
     let mut admin = None;
     // From the end, so that what is implied is there before what implies it.
     for (name, implied) in ROLES.into_iter().rev() {
-        let id = match roles::by_name(c, None, name)? {
-            Some(role) => role.id,
-            None => {
-                let role = Role {
-                    id: RoleId::random(),
-                    name: name.into(),
-                    domain_id: None,
-                    description: None,
-                    extra: Extra::new(),
-                };
-                roles::insert(c, &role)?;
-                if let Some(implied) = implied
-                    && let Some(implied) = roles::by_name(c, None, implied)?
-                {
-                    roles::insert_implication(c, &role.id, &implied.id)?;
-                }
-                role.id
+        let id = if let Some(role) = roles::by_name(c, None, name)? {
+            role.id
+        } else {
+            let role = Role {
+                id: RoleId::random(),
+                name: name.into(),
+                domain_id: None,
+                description: None,
+                extra: Extra::new(),
+            };
+            roles::insert(c, &role)?;
+            if let Some(implied) = implied
+                && let Some(implied) = roles::by_name(c, None, implied)?
+            {
+                roles::insert_implication(c, &role.id, &implied.id)?;
             }
+            role.id
         };
         if name == "admin" {
             admin = Some(id);

@@ -100,12 +100,11 @@ impl IdentityService {
         let hash = token_hash(token.expose_secret());
         let audit_id = secret::random_short()?;
         let now = self.deps.clock.now();
-        let (expires_at, audit_ids) = match proven.parent {
-            Some((expires_at, parent)) => (expires_at, vec![audit_id, parent]),
-            None => {
-                let life = SignedDuration::from_secs(i64::from(self.settings.token_seconds));
-                (now.checked_add(life).map_err(Error::internal)?, vec![audit_id])
-            }
+        let (expires_at, audit_ids) = if let Some((expires_at, parent)) = proven.parent {
+            (expires_at, vec![audit_id, parent])
+        } else {
+            let life = SignedDuration::from_secs(i64::from(self.settings.token_seconds));
+            (now.checked_add(life).map_err(Error::internal)?, vec![audit_id])
         };
         let before = self.sessions.generation();
         // A new token changes nothing that other tokens say: the cache need not be emptied.

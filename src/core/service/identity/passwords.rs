@@ -47,15 +47,15 @@ impl Passwords {
         // What cannot have been kept is compared all the same, and is wrong after the same time.
         let kept = kept.filter(|_| password.expose_secret().len() <= LONGEST);
         let this = self.clone();
-        self.run(move || match kept {
-            Some(kept) => verify(&password, &kept),
-            None => {
-                let decoy = match this.decoy.get() {
-                    Some(decoy) => decoy,
-                    None => {
-                        let fresh = hash(&SecretString::from(String::new()))?;
-                        this.decoy.get_or_init(|| fresh)
-                    }
+        self.run(move || {
+            if let Some(kept) = kept {
+                verify(&password, &kept)
+            } else {
+                let decoy = if let Some(decoy) = this.decoy.get() {
+                    decoy
+                } else {
+                    let fresh = hash(&SecretString::from(String::new()))?;
+                    this.decoy.get_or_init(|| fresh)
                 };
                 verify(&password, decoy).map(|_| false)
             }

@@ -35,7 +35,7 @@ fn record(c: &Connection, actor: &Actor, server: &Server, name: &str, now: Times
         request_id: &actor.request_id.0,
         action: name,
         user_id: Some(actor.user_id.as_str()),
-        project_id: actor.project_id.as_ref().map(|project| project.as_str()),
+        project_id: actor.project_id.as_ref().map(crate::core::ids::ProjectId::as_str),
     };
     Ok(server_actions::record(c, &action, now)?)
 }
