@@ -10,3 +10,4 @@ mod clients;
 mod crash;
 mod harness;
 mod host;
+mod packaging;
