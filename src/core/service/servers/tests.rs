@@ -256,8 +256,9 @@ async fn lists_are_filtered_ordered_and_paged() {
     for (name, tags) in [("a1", "x"), ("b2", "x,y"), ("a3", "y"), ("c4", "")] {
         let tags = tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
         ids.push(process.create(CreateServer { tags, ..bench.command(name) }).await);
+        // One after the other, so that the order of their launches is known.
+        process.tasks.settled().await.unwrap();
     }
-    process.tasks.settled().await.unwrap();
     process.servers.stop(&owner(), ids[1]).await.unwrap();
     process.servers.delete(&owner(), ids[3], false).await.unwrap();
     process.tasks.settled().await.unwrap();
