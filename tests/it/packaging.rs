@@ -10,7 +10,8 @@ fn systemd_accepts_the_unit_and_finds_it_hardened() {
     }
     let folder = tempfile::tempdir().unwrap();
     let unit = folder.path().join("dwarfnova.service");
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/dwarfnova.service")).unwrap();
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/dwarfnova.service")).unwrap();
     // The program is not installed where the tests run.
     std::fs::write(&unit, text.replace("/usr/bin/dwarfnova", "/bin/true")).unwrap();
     for arguments in [&["verify"][..], &["security", "--offline=true", "--threshold=35"]] {
