@@ -37,6 +37,7 @@ impl GuestDocuments {
         let mut put = |name: &str, value: Value| data.insert(name.to_owned(), value);
         put("ami-id", json!(facts.ami_id));
         put("ami-launch-index", json!(self.launch_index));
+        // This very word is what Nova answers: it has no manifests either.
         put("ami-manifest-path", json!("FIXME"));
         put("instance-id", json!(facts.instance_id));
         put("hostname", json!(self.hostname));
