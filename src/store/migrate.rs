@@ -6,10 +6,11 @@ use super::StoreError;
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The migrations in order; the schema version is how many of them have run.
-const MIGRATIONS: [&str; KNOWN as usize] = [include_str!("migrations/0001_foundation.sql")];
+const MIGRATIONS: [&str; KNOWN as usize] =
+    [include_str!("migrations/0001_foundation.sql"), include_str!("migrations/0002_server_life.sql")];
 
 /// The schema version that this program works with.
-const KNOWN: u32 = 1;
+const KNOWN: u32 = 2;
 
 /// Brings the database to the newest schema, each step in one transaction.
 pub(super) fn run(connection: &mut Connection) -> Result<(), StoreError> {

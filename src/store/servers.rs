@@ -7,7 +7,9 @@ use super::{Connection, StoreError};
 use crate::core::clock::from_micros;
 use crate::core::ids::ServerId;
 use crate::core::server::state::{PowerState, TaskState, VmState};
-use crate::core::server::{DiskConfig, Lock, LockHolder, Server, ServerFlavor, ServerKey};
+use crate::core::server::{
+    DiskConfig, Lock, LockHolder, Rescue, Resize, Server, ServerFlavor, ServerKey, Shelved,
+};
 use jiff::Timestamp;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{OptionalExtension, Row, params};
@@ -22,6 +24,7 @@ pub(super) const COLUMNS: &str = "server.number, server.id, server.project_id, s
      server.config_drive, server.user_data, server.personality, server.security_groups, server.access_ip_v4, \
      server.access_ip_v6, server.disk_config, server.reservation_id, server.launch_index, server.root_device_name, \
      server.locked_by, server.locked_reason, server.scheduler_hints, server.trusted_certificates, server.guest_password, \
+     server.resize, server.rescue, server.shelved, server.soft_deleted_at, \
      server.created_at, server.updated_at, server.launched_at, server.terminated_at, server.deleted_at";
 
 macro_rules! state_columns {
@@ -177,6 +180,10 @@ pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Server> {
         scheduler_hints: cells.get()?,
         trusted_certificates: cells.maybe_json()?,
         guest_password: cells.get()?,
+        resize: cells.maybe_json()?,
+        rescue: cells.maybe_json()?,
+        shelved: cells.maybe_json()?,
+        soft_deleted_at: cells.maybe_time()?,
         created_at: cells.time()?,
         updated_at: cells.time()?,
         launched_at: cells.maybe_time()?,
@@ -397,6 +404,62 @@ pub fn reset(
         "UPDATE server SET vm_state = ?2, task_state = iif(?3, task_state, NULL), updated_at = ?4 WHERE id = ?1",
     )?
     .execute(params![id, vm, keep_task, now.as_microsecond()])?;
+    Ok(())
+}
+
+/// Writes what the server remembers of its resize.
+pub fn set_resize(c: &Connection, id: ServerId, resize: Option<&Resize>) -> Result<(), StoreError> {
+    let json = resize.map(to_json).transpose()?;
+    c.prepare_cached("UPDATE server SET resize = ?2 WHERE id = ?1")?.execute(params![id, json])?;
+    Ok(())
+}
+
+/// Writes what the server is rescued with.
+pub fn set_rescue(c: &Connection, id: ServerId, rescue: Option<&Rescue>) -> Result<(), StoreError> {
+    let json = rescue.map(to_json).transpose()?;
+    c.prepare_cached("UPDATE server SET rescue = ?2 WHERE id = ?1")?.execute(params![id, json])?;
+    Ok(())
+}
+
+/// Writes what the server comes back from.
+pub fn set_shelved(c: &Connection, id: ServerId, shelved: Option<&Shelved>) -> Result<(), StoreError> {
+    let json = shelved.map(to_json).transpose()?;
+    c.prepare_cached("UPDATE server SET shelved = ?2 WHERE id = ?1")?.execute(params![id, json])?;
+    Ok(())
+}
+
+/// Writes since when the server waits to be reclaimed.
+pub fn set_soft_deleted(c: &Connection, id: ServerId, since: Option<Timestamp>) -> Result<(), StoreError> {
+    c.prepare_cached("UPDATE server SET soft_deleted_at = ?2 WHERE id = ?1")?
+        .execute(params![id, since.map(Timestamp::as_microsecond)])?;
+    Ok(())
+}
+
+/// Gives the server another flavor; what it takes up is counted anew.
+pub fn set_flavor(
+    c: &Connection,
+    id: ServerId,
+    flavor: &ServerFlavor,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    c.prepare_cached(
+        "UPDATE server SET flavor_id = ?2, flavor_name = ?3, vcpus = ?4, ram_mib = ?5, disk_gib = ?6, \
+             ephemeral_gib = ?7, swap_mib = ?8, rxtx_factor = ?9, extra_specs = ?10, updated_at = ?11 \
+         WHERE id = ?1",
+    )?
+    .execute(params![
+        id,
+        flavor.id,
+        flavor.name,
+        flavor.vcpus,
+        flavor.ram_mib,
+        flavor.disk_gib,
+        flavor.ephemeral_gib,
+        flavor.swap_mib,
+        flavor.rxtx_factor,
+        to_json(&flavor.extra_specs)?,
+        now.as_microsecond(),
+    ])?;
     Ok(())
 }
 

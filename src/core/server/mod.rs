@@ -73,6 +73,11 @@ pub struct Server {
     pub trusted_certificates: Option<Vec<String>>,
     /// What the guest posted to the metadata service.
     pub guest_password: String,
+    pub resize: Option<Resize>,
+    pub rescue: Option<Rescue>,
+    pub shelved: Option<Shelved>,
+    /// Since when the server waits to be reclaimed.
+    pub soft_deleted_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub launched_at: Option<Timestamp>,
@@ -139,6 +144,38 @@ impl DiskConfig {
             Self::Manual => "MANUAL",
         }
     }
+}
+
+/// What a server remembers from the moment on when its resize begins until it is confirmed or reverted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Resize {
+    /// Names this one resize among all of the server; its disk layer carries it.
+    pub number: u64,
+    /// The flavor to go back to.
+    pub old_flavor: ServerFlavor,
+    /// `active` or `stopped`: what a revert goes back to.
+    pub old_vm_state: VmState,
+    /// When the new size was there to be looked at; `None` before.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// What a rescued server runs on, and how it was before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rescue {
+    /// The image that the rescue disk stands on.
+    pub image_id: ImageId,
+    /// That image's format, by the image API's name.
+    pub image_format: String,
+    /// That image's properties.
+    pub image_properties: BTreeMap<String, String>,
+}
+
+/// What a shelved server comes back from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shelved {
+    /// The image that holds the root disk.
+    pub image_id: ImageId,
+    pub at: Timestamp,
 }
 
 /// Who locked a server, and why.
@@ -286,6 +323,10 @@ pub(crate) fn sample() -> Server {
         scheduler_hints: "{}".into(),
         trusted_certificates: None,
         guest_password: String::new(),
+        resize: None,
+        rescue: None,
+        shelved: None,
+        soft_deleted_at: None,
         created_at: at,
         updated_at: at,
         launched_at: Some(at),
