@@ -3,7 +3,7 @@
 use super::StoreError;
 use super::images::word;
 use super::rows::{self, time, to_json};
-use crate::core::ids::{ImageId, ProjectId};
+use crate::core::ids::{ImageId, ImportId, ProjectId};
 use crate::core::image::{Import, Member, MemberStatus};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -97,16 +97,40 @@ pub fn insert_import(connection: &Connection, import: &Import) -> Result<(), Sto
 pub fn imports(connection: &Connection, image: ImageId) -> Result<Vec<Import>, StoreError> {
     let mut statement = connection
         .prepare_cached("SELECT * FROM image_import WHERE image_id = ?1 ORDER BY created_at, id")?;
-    let imports = statement.query_map([image], |row| {
-        Ok(Import {
-            id: row.get("id")?,
-            image_id: row.get("image_id")?,
-            project_id: row.get("project_id")?,
-            user_id: row.get("user_id")?,
-            request_id: row.get("request_id")?,
-            request: rows::json(row, "request")?,
-            created_at: time(row, "created_at")?,
-        })
-    })?;
+    let imports = statement.query_map([image], import)?;
     Ok(imports.collect::<Result<_, _>>()?)
+}
+
+/// One import of any image.
+pub fn get_import(connection: &Connection, id: ImportId) -> Result<Option<Import>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT * FROM image_import WHERE id = ?1")?;
+    Ok(statement.query_row([id], import).optional()?)
+}
+
+/// The imports of all images, newest first, from the one after `after` on.
+pub fn all_imports(
+    connection: &Connection,
+    after: Option<&Import>,
+    limit: usize,
+) -> Result<Vec<Import>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT * FROM image_import WHERE ?1 IS NULL OR (created_at, id) < (?1, ?2) \
+         ORDER BY created_at DESC, id DESC LIMIT ?3",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let at = after.map(|import| import.created_at.as_microsecond());
+    let imports = statement.query_map(params![at, after.map(|import| import.id), limit], import)?;
+    Ok(imports.collect::<Result<_, _>>()?)
+}
+
+fn import(row: &Row<'_>) -> rusqlite::Result<Import> {
+    Ok(Import {
+        id: row.get("id")?,
+        image_id: row.get("image_id")?,
+        project_id: row.get("project_id")?,
+        user_id: row.get("user_id")?,
+        request_id: row.get("request_id")?,
+        request: rows::json(row, "request")?,
+        created_at: time(row, "created_at")?,
+    })
 }

@@ -166,12 +166,13 @@ pub fn reset_interrupted(
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
-/// Whether the image's bytes in the store are wanted: it has some or is getting some, or a task that is not over speaks of
-/// it, as that of a server which is being made from it and has no base yet.
+/// Whether the image's bytes in the store are wanted: it has some or is getting some, or a task that is not over may read
+/// or write them, as that of a server which is being made from it and has no base yet.
 pub fn wants_file(connection: &Connection, id: ImageId) -> Result<bool, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM image WHERE id = ?1 AND deleted_at IS NULL \
                            AND (file_format IS NOT NULL OR status IN ('saving', 'uploading', 'importing'))) \
+             OR EXISTS (SELECT 1 FROM server WHERE image_id = ?1 AND deleted_at IS NULL AND task_state IS NOT NULL) \
              OR EXISTS (SELECT 1 FROM task WHERE status IN ('pending', 'running', 'unwinding', 'stuck') \
                            AND instr(state, ?1) > 0)",
     )?;

@@ -240,3 +240,29 @@ async fn usage_counts_what_lies_here() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn servers_hold_on_to_what_they_stand_on() {
+    let (_folder, store) = store().await;
+    with(&store, |c| {
+        let image = made("a", "p1", 1);
+        let id = image.id;
+        insert(c, &image)?;
+        delete(c, id, from_micros(2))?;
+        assert!(!wants_file(c, id)? && !is_base(c, id)?);
+        c.execute(
+            "INSERT INTO server (id, project_id, user_id, name, hostname, vm_state, task_state, image_id, flavor_id, \
+                 flavor_name, vcpus, ram_mib, disk_gib, ephemeral_gib, swap_mib, rxtx_factor, reservation_id, \
+                 created_at, updated_at) \
+             VALUES ('s', 'p', 'u', 'n', 'h', 'building', 'spawning', ?1, '1', 'f', 1, 1, 1, 0, 0, 1.0, 'r', 0, 0)",
+            [id],
+        )?;
+        assert!(wants_file(c, id)? && is_base(c, id)?, "its disks may not be made yet");
+        c.execute("UPDATE server SET vm_state = 'active', task_state = NULL", [])?;
+        assert!(!wants_file(c, id)? && is_base(c, id)?, "its disks stand on the base");
+        c.execute("UPDATE server SET vm_state = 'deleted', deleted_at = 3", [])?;
+        assert!(!wants_file(c, id)? && !is_base(c, id)?);
+        Ok(())
+    })
+    .await;
+}

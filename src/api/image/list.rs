@@ -15,7 +15,7 @@ use serde::Serialize;
 use std::cmp::Ordering;
 
 /// The size of a page when the client does not say.
-const DEFAULT_LIMIT: usize = 25;
+pub(super) const DEFAULT_LIMIT: usize = 25;
 
 #[derive(Serialize)]
 struct Page<'a> {
@@ -42,12 +42,17 @@ pub async fn list(call: Call) -> Outcome {
 
 /// The path of a page, after the mount.
 fn link(query: &Query, marker: Option<&str>) -> String {
+    page_link("/v2/images", query, marker)
+}
+
+/// The path of a page of any collection: the query without the old marker, and the new one.
+pub(super) fn page_link(collection: &str, query: &Query, marker: Option<&str>) -> String {
     let kept = query.0.iter().filter(|(key, _)| key != "marker").map(|(k, v)| (k.as_str(), v.as_str()));
     let pairs: Vec<String> = kept
         .chain(marker.map(|marker| ("marker", marker)))
         .map(|(key, value)| format!("{}={}", encode(key), encode(value)))
         .collect();
-    if pairs.is_empty() { "/v2/images".into() } else { format!("/v2/images?{}", pairs.join("&")) }
+    if pairs.is_empty() { collection.into() } else { format!("{collection}?{}", pairs.join("&")) }
 }
 
 fn encode(text: &str) -> String {
@@ -93,7 +98,7 @@ fn read(pairs: &Query) -> Result<Asked> {
     Ok(Asked { query, marker })
 }
 
-fn limit(text: &str) -> Result<usize> {
+pub(super) fn limit(text: &str) -> Result<usize> {
     let number: i64 = text.trim().parse().map_err(|_| Error::invalid("limit param must be an integer"))?;
     usize::try_from(number).map_err(|_| Error::invalid("limit param must be positive"))
 }

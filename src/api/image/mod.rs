@@ -11,6 +11,7 @@ mod list;
 mod members;
 mod patch;
 mod schemas;
+mod tasks;
 mod views;
 
 use super::call::Call;
@@ -49,6 +50,8 @@ fn router() -> Router {
         route!(GET "/v2/info/import", ALWAYS, Rule::Token, info::import),
         route!(GET "/v2/info/stores", ALWAYS, Rule::Token, info::stores),
         route!(GET "/v2/info/usage", ALWAYS, Rule::Reader("get_usage"), info::usage),
+        route!(GET "/v2/tasks", ALWAYS, Rule::Admin("tasks_api_access"), tasks::list),
+        route!(GET "/v2/tasks/{task_id}", ALWAYS, Rule::Admin("tasks_api_access"), tasks::show),
         route!(GET "/v2/images", ALWAYS, Rule::Reader("get_images"), list::list),
         route!(POST "/v2/images", ALWAYS, Rule::Member("add_image"), images::create),
         route!(GET "/v2/images/{image_id}", ALWAYS, Rule::Token, images::show),

@@ -389,6 +389,16 @@ async fn staged_bytes_become_an_image_by_import() {
     let tasks = get(&cloud, token, &format!("{path}/tasks")).await.json();
     assert_eq!(tasks["tasks"][0]["status"], "success");
     assert_eq!(tasks["tasks"][0]["input"]["import_req"], request);
+    let all = get(&cloud, token, "/v2/tasks?limit=1").await.json();
+    assert_eq!(all["tasks"][0]["id"], tasks["tasks"][0]["id"]);
+    let next = all["next"].as_str().unwrap().to_owned();
+    assert_eq!(get(&cloud, token, &next).await.json()["tasks"], json!([]));
+    assert_eq!(get(&cloud, token, "/v2/tasks?status=failure").await.json()["tasks"], json!([]));
+    let one = get(&cloud, token, all["tasks"][0]["self"].as_str().unwrap()).await.json();
+    assert_eq!(one["input"]["import_req"], request);
+    assert_eq!(get(&cloud, token, "/v2/tasks/nothing").await.status, 404);
+    let member = cloud.user("bob", "member").await;
+    assert_eq!(get(&cloud, &member, "/v2/tasks").await.status, 403);
     assert_eq!(&*get(&cloud, token, &format!("{path}/file")).await.bytes, b"hello");
     let methods = get(&cloud, token, "/v2/info/import").await.json();
     assert_eq!(methods["import-methods"]["value"], json!(["glance-direct"]));

@@ -61,6 +61,10 @@ pub fn member(member: &Member) -> Value {
     })
 }
 
+/// What the tasks of imports are called, and what has become of them.
+pub const TASK_TYPE: &str = "api_image_import";
+pub const TASK_STATUS: &str = "success";
+
 /// An import as a task of its image.
 pub fn task(import: &Import) -> Value {
     let at = seconds_z(import.created_at);
@@ -69,8 +73,8 @@ pub fn task(import: &Import) -> Value {
         "image_id": import.image_id,
         "request_id": import.request_id,
         "user_id": import.user_id,
-        "type": "api_image_import",
-        "status": "success",
+        "type": TASK_TYPE,
+        "status": TASK_STATUS,
         "owner": import.project_id,
         "expires_at": null,
         "created_at": at,

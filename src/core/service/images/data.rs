@@ -187,6 +187,31 @@ impl ImageService {
 }
 
 impl ImageService {
+    /// One import of any image.
+    ///
+    /// # Errors
+    /// Unknown.
+    pub async fn import_task(&self, id: &str) -> Result<Import> {
+        let unknown = || Error::not_found(format!("Task with the given id {id} was not found"));
+        let import = id.parse().map_err(|_| unknown())?;
+        let found =
+            self.deps.store.read(move |c| Ok::<_, Error>(image_members::get_import(c, import)?)).await?;
+        found.ok_or_else(unknown)
+    }
+
+    /// One page of the imports of all images, newest first. `marker` is the last one of the page before.
+    ///
+    /// # Errors
+    /// An unknown marker.
+    pub async fn import_tasks(&self, marker: Option<&str>, limit: usize) -> Result<Vec<Import>> {
+        let after = match marker {
+            Some(marker) => Some(self.import_task(marker).await.map_err(|e| Error::invalid(e.message()))?),
+            None => None,
+        };
+        let limit = limit.min(super::PAGE_LIMIT);
+        self.deps.store.read(move |c| Ok(image_members::all_imports(c, after.as_ref(), limit)?)).await
+    }
+
     /// What the caller's project uses and may use.
     ///
     /// # Errors
