@@ -9,7 +9,7 @@ use crate::core::clock::Clock;
 use crate::core::reconcile::host_networks::ensure_host_networks;
 use crate::core::reconcile::{Pace, Reconciler};
 use crate::core::server::node::{Capacity, Node, Ratios};
-use crate::core::service::{Deps, Services, Settings, identity, images};
+use crate::core::service::{Deps, Services, Settings, consoles, identity, images};
 use crate::core::workflow::{self, ServerEnv};
 use crate::credentials::{self, Credentials};
 use crate::host::Host;
@@ -137,6 +137,10 @@ pub async fn start_on(
     let reconciler = Reconciler::new(env, clock.clone(), tasks.clone(), Pace::default());
     let deps = Deps { store, clock, tasks: tasks.clone() };
     let settings = Settings {
+        consoles: consoles::Settings {
+            token_seconds: config.console.token_lifetime_seconds,
+            allowed_origins: config.console.allowed_origins.clone(),
+        },
         identity: identity::Settings {
             token_seconds: u32::try_from(config.identity.token_lifetime_seconds)
                 .context("identity.token_lifetime_seconds is too large")?,

@@ -17,6 +17,7 @@ pub struct Config {
     pub tls: Option<Tls>,
     pub hypervisor: HypervisorConfig,
     pub compute: ComputeConfig,
+    pub console: ConsoleConfig,
     pub identity: IdentityConfig,
     pub image: ImageConfig,
     pub network: NetworkConfig,
@@ -66,6 +67,15 @@ pub struct ComputeConfig {
     pub force_config_drive: bool,
     /// How many tasks (creates, deletes, ...) run at once.
     pub parallel_tasks: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConsoleConfig {
+    /// How long the URL of a console opens it, in seconds.
+    pub token_lifetime_seconds: u32,
+    /// Host names whose pages may open consoles, beside the daemon's own.
+    pub allowed_origins: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -121,6 +131,7 @@ impl Default for Config {
             tls: None,
             hypervisor: HypervisorConfig::default(),
             compute: ComputeConfig::default(),
+            console: ConsoleConfig::default(),
             identity: IdentityConfig::default(),
             image: ImageConfig::default(),
             network: NetworkConfig::default(),
@@ -132,6 +143,12 @@ impl Default for Config {
 impl Default for HypervisorConfig {
     fn default() -> Self {
         Self { uri: "auto".into(), virt_type: VirtType::Auto }
+    }
+}
+
+impl Default for ConsoleConfig {
+    fn default() -> Self {
+        Self { token_lifetime_seconds: 600, allowed_origins: Vec::new() }
     }
 }
 
@@ -219,6 +236,9 @@ impl Config {
         }
         if self.compute.parallel_tasks == 0 {
             return value("compute.parallel_tasks", "must be at least 1");
+        }
+        if self.console.token_lifetime_seconds == 0 {
+            return value("console.token_lifetime_seconds", "must be at least 1");
         }
         if self.identity.token_lifetime_seconds == 0 {
             return value("identity.token_lifetime_seconds", "must be at least 1");

@@ -6,12 +6,14 @@
 //! | path | API |
 //! |---|---|
 //! | `/`, `/v2`, `/v2.1` | compute |
+//! | `/vnc_auto.html`, `/serial.html`, `/?token=...`, ... | consoles: pages and websockets |
 //! | `/identity` | identity v3 |
 //! | `/image` | image v2 |
 //! | `/network` | network v2.0 |
 
 pub mod call;
 pub mod compute;
+pub mod console;
 pub mod context;
 pub mod error;
 pub mod fault;
@@ -45,6 +47,7 @@ pub fn answer(state: State, request: HttpRequest, payload: Payload) -> LocalBoxF
             "identity" => identity::serve(state, request, payload).await,
             "image" => image::serve(state, request, payload).await,
             "network" => network::serve(state, request, payload).await,
+            _ if console::is_wanted(&request) => console::serve(&state, &request, payload).await,
             _ => compute::serve(state, request, payload).await,
         }
     })

@@ -5,6 +5,7 @@
 
 pub mod actor;
 pub mod clock;
+pub mod console;
 pub mod error;
 pub mod flavor;
 pub mod identity;

@@ -5,6 +5,7 @@
 //! the disk), each in a savepoint of its own, and nobody hears "done" before the commit. The state folder is locked
 //! for one process.
 
+pub mod console_tokens;
 pub mod flavors;
 pub mod identity;
 pub mod image_list;

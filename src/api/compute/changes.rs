@@ -94,6 +94,8 @@ pub enum Input {
     ServerUpdate,
     /// The value of an action's key.
     ServerAction,
+    RemoteConsole,
+    ConsoleTokenQuery,
     FlavorCreate,
     KeypairCreate,
     ServersQuery,
@@ -151,7 +153,17 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         )],
     },
     Entry { minor: 5, what: "Everybody may filter servers by ip6.", changes: &[Behaviour] },
+    Entry {
+        minor: 6,
+        what: "Consoles are asked for by a resource of their own instead of actions.",
+        changes: &[Operations],
+    },
     Entry { minor: 7, what: "Access to a public flavor cannot be granted.", changes: &[Behaviour] },
+    Entry {
+        minor: 8,
+        what: "Consoles of the MKS protocol may be asked for.",
+        changes: &[Restricted(&[Input::RemoteConsole], &["protocol", "type"])],
+    },
     Entry { minor: 9, what: "Servers say whether they are locked.", changes: &[Shown(SERVER, &["locked"])] },
     Entry {
         minor: 10,
@@ -193,6 +205,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         minor: 28,
         what: "A hypervisor's CPU is an object instead of its text.",
         changes: &[Reshaped(&[Resource::Hypervisor], &["cpu_info"])],
+    },
+    Entry {
+        minor: 31,
+        what: "Administrators may ask what any console's token opens.",
+        changes: &[Operations],
     },
     Entry {
         minor: 32,
@@ -485,6 +502,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         minor: 98,
         what: "A server's image carries its properties.",
         changes: &[Shown(SERVER, &["properties"])],
+    },
+    Entry {
+        minor: 99,
+        what: "Consoles of the SPICE protocol may be asked for as a host and a port.",
+        changes: &[Restricted(&[Input::RemoteConsole], &["type"]), Closed(&[Input::ConsoleTokenQuery])],
     },
     Entry {
         minor: 100,

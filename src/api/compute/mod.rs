@@ -10,6 +10,7 @@
 //! Views write themselves through the shape of their version; nothing builds a tree of JSON values to answer.
 
 pub mod changes;
+mod console_auth_tokens;
 mod extensions;
 mod flavors;
 mod gone;
@@ -50,7 +51,8 @@ use tracing::Instrument;
 pub async fn serve(state: State, request: HttpRequest, payload: Payload) -> HttpResponse {
     let request_id = RequestId::fresh();
     let call = Call::new(state, &request, request_id.clone(), payload);
-    let span = tracing::info_span!("request", id = %request_id, method = %call.method, path = %call.path);
+    let path = without_secret(&call.path);
+    let span = tracing::info_span!("request", id = %request_id, method = %call.method, path = %path);
     let base = call.base.clone();
     let mut agreed = Agreed::Nothing;
     let outcome = answer(call, &mut agreed).instrument(span.clone()).await;
@@ -65,6 +67,12 @@ pub async fn serve(state: State, request: HttpRequest, payload: Payload) -> Http
         Agreed::On(version) => RANGE.mark(response.headers_mut(), Some(version)),
     }
     response
+}
+
+/// A path as logs may show it: what opens a console is cut off.
+fn without_secret(path: &str) -> &str {
+    const TOKENS: &str = "/os-console-auth-tokens/";
+    path.find(TOKENS).map_or(path, |at| &path[..at + TOKENS.len()])
 }
 
 /// What is known of the version when the answer is written.
@@ -168,6 +176,12 @@ fn media_type(call: &Call) -> Result<(), Error> {
 #[cfg(test)]
 mod mount_tests {
     use super::*;
+
+    #[test]
+    fn tokens_of_consoles_are_not_logged() {
+        assert_eq!(without_secret("/v2.1/os-console-auth-tokens/4f1c"), "/v2.1/os-console-auth-tokens/");
+        assert_eq!(without_secret("/v2.1/servers/4f1c"), "/v2.1/servers/4f1c");
+    }
 
     #[test]
     fn mounts() {

@@ -1,8 +1,8 @@
 //! The table of operations: where, since when and until when, and for whom.
 
 use super::{
-    extensions, flavors, gone, hypervisors, image_metadata, images, keypairs, limits, quotas, servers,
-    services, versions, zones,
+    console_auth_tokens, extensions, flavors, gone, hypervisors, image_metadata, images, keypairs, limits,
+    quotas, servers, services, versions, zones,
 };
 use crate::api::router::{ALWAYS, Route, Router, Window};
 use crate::core::policy::Rule;
@@ -111,7 +111,10 @@ fn quota_routes() -> Vec<Route> {
 }
 
 fn node_routes() -> Vec<Route> {
+    const CONSOLE_TOKEN: Rule = Rule::Admin("os_compute_api:os-console-auth-tokens");
     vec![
+        route!(GET "/os-console-auth-tokens/{token}", until(30), CONSOLE_TOKEN, console_auth_tokens::refuse),
+        route!(GET "/os-console-auth-tokens/{token}", from(31), CONSOLE_TOKEN, console_auth_tokens::show),
         route!(GET "/os-services", ALWAYS, Rule::Admin("os_compute_api:os-services:list"), services::list),
         route!(GET "/os-hypervisors", ALWAYS, Rule::Admin("os_compute_api:os-hypervisors:list"),
             hypervisors::list),
@@ -155,6 +158,7 @@ fn server_routes() -> Vec<Route> {
         route!(PUT "/servers/{id}", ALWAYS, Rule::Member("os_compute_api:servers:update"), servers::update),
         route!(DELETE "/servers/{id}", ALWAYS, Rule::Member("os_compute_api:servers:delete"), servers::delete),
         route!(POST "/servers/{id}/action", ALWAYS, Rule::Token, servers::actions::act),
+        route!(POST "/servers/{id}/remote-consoles", from(6), servers::consoles::RULE, servers::consoles::create),
         route!(GET "/servers/{id}/ips", ALWAYS, Rule::Reader("os_compute_api:ips:index"), servers::ips::list),
         route!(GET "/servers/{id}/ips/{label}", ALWAYS, Rule::Reader("os_compute_api:ips:show"),
             servers::ips::show),

@@ -1,5 +1,6 @@
 //! Use cases, one file per resource: authorise, load, let the rules decide, record and enqueue in one transaction.
 
+pub mod consoles;
 pub mod flavors;
 pub mod identity;
 pub mod images;
@@ -29,6 +30,7 @@ pub struct Deps {
 /// What can be set, by resource.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
+    pub consoles: consoles::Settings,
     pub identity: identity::Settings,
     pub images: images::Settings,
 }
@@ -39,6 +41,7 @@ pub struct Services {
     pub deps: Deps,
     /// For what can only be read from the machine: console logs, diagnostics, the bytes of images.
     pub host: Host,
+    pub consoles: consoles::ConsoleService,
     pub flavors: flavors::FlavorService,
     pub identity: identity::IdentityService,
     pub images: images::ImageService,
@@ -53,6 +56,7 @@ pub struct Services {
 impl Services {
     pub fn new(deps: Deps, host: Host, node: Arc<Node>, settings: Settings) -> Self {
         Self {
+            consoles: consoles::ConsoleService::new(deps.clone(), host.hypervisor.clone(), settings.consoles),
             flavors: flavors::FlavorService::new(deps.clone()),
             identity: identity::IdentityService::new(deps.clone(), settings.identity),
             images: images::ImageService::new(deps.clone(), host.images.clone(), settings.images),

@@ -4,7 +4,7 @@
 use super::record;
 use super::{Blame, ServerEnv, ServerTask, bring_up};
 use crate::core::server::state::TaskState;
-use crate::store::{Connection, StoreError, server_actions, server_ports, servers};
+use crate::store::{Connection, StoreError, console_tokens, server_actions, server_ports, servers};
 use crate::task::{Cause, Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
 use jiff::Timestamp;
 
@@ -31,6 +31,7 @@ impl Workflow for ServerDelete {
 
     fn done(c: &Connection, task: &ServerTask, _: &TaskInfo, now: Timestamp) -> Result<(), StoreError> {
         server_ports::release_server_ports(c, task.server, now)?;
+        console_tokens::forget(c, task.server)?;
         servers::mark_deleted(c, task.server, now)?;
         server_actions::finish_events(c, task.action, None, now)
     }

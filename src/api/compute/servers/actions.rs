@@ -1,6 +1,6 @@
 //! `POST /servers/{id}/action`: one key says what is to be done, its value how.
 
-use super::{authorize, id, tables};
+use super::{authorize, consoles, id, tables};
 use crate::api::call::{Call, Outcome, Reply};
 use crate::api::compute::request;
 use crate::api::compute::schema::{self, Schema, wire};
@@ -81,6 +81,10 @@ pub static ACTIONS: &[Action] = &[
         &tables::CONSOLE_OUTPUT,
         console_output
     ),
+    action!("os-getVNCConsole", Window(0, 5), consoles::RULE, &tables::VNC_CONSOLE, consoles::vnc),
+    action!("os-getSPICEConsole", Window(0, 5), consoles::RULE, &tables::SPICE_CONSOLE, consoles::spice),
+    action!("os-getSerialConsole", Window(0, 5), consoles::RULE, &tables::SERIAL_CONSOLE, consoles::serial),
+    action!("os-getRDPConsole", Window(0, 5), consoles::RULE, &tables::RDP_CONSOLE, consoles::rdp),
     action!("resetNetwork", ALWAYS, Rule::Token, &tables::ANY_ACTION, gone),
 ];
 

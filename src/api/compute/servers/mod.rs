@@ -1,6 +1,7 @@
 //! `/servers`: servers as such. Their parts have files of their own: metadata, tags, addresses, actions.
 
 pub mod actions;
+pub mod consoles;
 mod create;
 pub mod history;
 pub mod ips;

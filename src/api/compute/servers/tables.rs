@@ -275,6 +275,64 @@ pub static CONSOLE_OUTPUT: Schema = object!(
     required: &["os-getConsoleOutput"]
 );
 
+/// One of some words.
+macro_rules! one_of {
+    ($($word:literal),*) => {
+        Schema(&[Types(&[Type::Text]), OneOfLiterals(&[$(Literal::Text($word)),*])])
+    };
+}
+
+/// The body of an action that asks for a console of some types.
+macro_rules! console_action {
+    ($action:literal, $($kind:literal),*) => {
+        object!(
+            [property($action, &[&object!([property("type", &[&one_of!($($kind),*)])], required: &["type"])])],
+            required: &[$action]
+        )
+    };
+}
+
+pub static VNC_CONSOLE: Schema = console_action!("os-getVNCConsole", "novnc", "xvpvnc");
+pub static SPICE_CONSOLE: Schema = console_action!("os-getSPICEConsole", "spice-html5");
+pub static SERIAL_CONSOLE: Schema = console_action!("os-getSerialConsole", "serial");
+pub static RDP_CONSOLE: Schema = console_action!("os-getRDPConsole", "rdp-html5");
+
+const REMOTE_CONSOLE_OBJECT: Schema = Schema(&[
+    Types(&[Type::Object]),
+    Keys(&Object {
+        input: Some(Input::RemoteConsole),
+        properties: &[
+            property(
+                "protocol",
+                &[
+                    &one_of!("vnc", "spice", "serial", "rdp"),
+                    &one_of!("vnc", "spice", "serial", "rdp", "mks"),
+                ],
+            ),
+            property(
+                "type",
+                &[
+                    &one_of!("novnc", "xvpvnc", "spice-html5", "serial", "rdp-html5"),
+                    &one_of!("novnc", "xvpvnc", "spice-html5", "serial", "rdp-html5", "webmks"),
+                    &one_of!(
+                        "novnc",
+                        "xvpvnc",
+                        "spice-html5",
+                        "serial",
+                        "rdp-html5",
+                        "webmks",
+                        "spice-direct"
+                    ),
+                ],
+            ),
+        ],
+        required: &["protocol", "type"],
+        open: false,
+    }),
+]);
+pub static REMOTE_CONSOLE: Schema =
+    object!([property("remote_console", &[&REMOTE_CONSOLE_OBJECT])], required: &["remote_console"]);
+
 /// An action whose value is not looked at.
 pub static ANY_ACTION: Schema = Schema(&[Types(&[Type::Object])]);
 
