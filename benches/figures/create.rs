@@ -208,12 +208,19 @@ impl Bench<'_> {
         let file = disk.attribute("file").unwrap();
         let overlay = self.folder.join(format!("{id}.qcow2"));
         let old = text("uuid").to_owned();
-        let log = self.folder.join(format!("{id}.log"));
         let mut renamed = xml.replace(file, overlay.to_str().unwrap());
-        if let Some(old_log) =
-            document.descendants().find(|n| n.has_tag_name("log")).and_then(|n| n.attribute("file"))
+        // The console's log and socket.
+        for (number, old) in document
+            .descendants()
+            .filter_map(|n| match n.tag_name().name() {
+                "log" => n.attribute("file"),
+                "source" => n.attribute("path"),
+                _ => None,
+            })
+            .enumerate()
         {
-            renamed = renamed.replace(old_log, log.to_str().unwrap());
+            let own = self.folder.join(format!("{}.{number}", id.simple()));
+            renamed = renamed.replace(&format!("'{old}'"), &format!("'{}'", own.display()));
         }
         renamed = renamed.replace(
             &format!("<name>{}</name>", text("name")),

@@ -58,7 +58,8 @@ async fn measure() {
     let first = creates(&client, &image, &network).await;
     fill(&client, &image, &network).await;
     let last = creates(&client, &image, &network).await;
-    let (_, list) = client.get("/v2.1/servers?limit=1").await;
+    // The oldest has a port; the newest may be on its way out.
+    let (_, list) = client.get("/v2.1/servers?name=many&sort_key=created_at&sort_dir=asc&limit=1").await;
     let server = list["servers"][0]["id"].as_str().unwrap().to_owned();
 
     let one = wrk(&client, &format!("/v2.1/servers/{server}"), 1, 5);
@@ -69,9 +70,9 @@ async fn measure() {
     for limit in [100, 1000] {
         let load = wrk(&client, &format!("/v2.1/servers/detail?limit={limit}"), 1, 5);
         row(&format!("GET /servers/detail, {limit} servers, median"), &load.median);
-        assert!(!load.errors, "the list answered with errors");
+        assert_eq!(load.trouble, None);
     }
-    assert!(!one.errors && !many.errors, "the load met errors");
+    assert_eq!((one.trouble, many.trouble), (None, None));
 
     let mut tokens = Vec::new();
     for _ in 0..20 {

@@ -125,7 +125,8 @@ pub fn row(what: &str, figure: &str) {
 pub struct Load {
     pub median: String,
     pub per_second: f64,
-    pub errors: bool,
+    /// What wrk says of answers that were none.
+    pub trouble: Option<String>,
 }
 
 /// Loads a URL from another process for some seconds.
@@ -143,6 +144,9 @@ pub fn wrk(client: &Client, path: &str, connections: u32, seconds: u32) -> Load 
     Load {
         median: field("50%").unwrap_or_else(|| panic!("{text}")),
         per_second: field("Requests/sec:").unwrap().parse().unwrap(),
-        errors: text.contains("Non-2xx") || text.contains("Socket errors"),
+        trouble: text
+            .lines()
+            .find(|line| line.contains("Non-2xx") || line.contains("Socket errors"))
+            .map(str::to_owned),
     }
 }

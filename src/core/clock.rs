@@ -1,6 +1,8 @@
 //! Time as a parameter, and the timestamp forms that the APIs use.
 
 use jiff::Timestamp;
+use jiff::fmt::temporal::DateTimePrinter;
+use jiff::tz::Offset;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -46,17 +48,22 @@ pub fn from_micros(micros: i64) -> Timestamp {
 
 /// `2026-01-02T03:04:05Z`: servers, images, networks.
 pub fn seconds_z(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    format!("{}Z", printed(at, 0))
 }
 
 /// `2026-01-02T03:04:05.000000`: most of compute, and volumes. UTC without saying so.
 pub fn micros_naive(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string()
+    printed(at, 6)
 }
 
 /// `2026-01-02T03:04:05.000000Z`: identity tokens.
 pub fn micros_z(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+    format!("{}Z", printed(at, 6))
+}
+
+/// Without a format to be read each time, as `strftime` has one.
+fn printed(at: Timestamp, digits: u8) -> String {
+    DateTimePrinter::new().precision(Some(digits)).datetime_to_string(&Offset::UTC.to_datetime(at))
 }
 
 #[cfg(test)]

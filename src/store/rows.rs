@@ -6,7 +6,7 @@ use crate::core::ids;
 use jiff::Timestamp;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, RowIndex};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::str::FromStr;
@@ -58,7 +58,7 @@ pub fn maybe_time(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Timest
 }
 
 /// A text column in the form that the type's `FromStr` reads.
-pub fn parsed<T>(row: &Row<'_>, column: &str) -> rusqlite::Result<T>
+pub fn parsed<T>(row: &Row<'_>, column: impl RowIndex) -> rusqlite::Result<T>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
@@ -66,7 +66,7 @@ where
 }
 
 /// A text column as [`parsed`] reads it, or NULL.
-pub fn maybe_parsed<T>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>>
+pub fn maybe_parsed<T>(row: &Row<'_>, column: impl RowIndex + Copy) -> rusqlite::Result<Option<T>>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
@@ -74,7 +74,7 @@ where
 }
 
 /// A JSON column as a typed value.
-pub fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
+pub fn json<T: DeserializeOwned>(row: &Row<'_>, column: impl RowIndex) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str()?;
     serde_json::from_str(text).map_err(|e| FromSqlError::Other(Box::new(e)).into())
 }

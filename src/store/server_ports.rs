@@ -296,30 +296,31 @@ pub fn server_nics(
     let mut addresses = addresses_of(connection, &servers)?;
     let mut groups = group_names_of(connection, &servers)?;
     let mut statement = connection.prepare_cached(
-        "SELECT p.device_id AS server_id, p.id, p.network_id, p.mac_address, p.status, p.made_for_server, p.nic_index,
-             p.nic_tag, p.port_security_enabled, n.name AS network_name, n.mtu
+        "SELECT p.device_id, p.id, p.network_id, p.mac_address, p.status, p.made_for_server, p.nic_index,
+             p.nic_tag, p.port_security_enabled, n.name, n.mtu
          FROM port p JOIN network n ON n.id = p.network_id
          WHERE p.device_id IN (SELECT value FROM json_each(?1)) AND p.device_owner LIKE 'compute:%' ORDER BY p.nic_index, p.created_at, p.id",
     )?;
     let mut nics: HashMap<ServerId, Vec<ServerNic>> = HashMap::new();
     let mut rows = statement.query([&servers])?;
+    // By place, not by name: lists of a thousand servers come through here.
     while let Some(row) = rows.next()? {
-        let port_id = row.get("id")?;
+        let port_id = row.get(1)?;
         let nic = ServerNic {
             port_id,
-            network_id: row.get("network_id")?,
-            network_name: row.get("network_name")?,
-            mac: parsed(row, "mac_address")?,
-            status: parsed(row, "status")?,
-            made_for_server: row.get("made_for_server")?,
-            nic_index: row.get("nic_index")?,
-            tag: row.get("nic_tag")?,
-            mtu: row.get("mtu")?,
-            port_security_enabled: row.get("port_security_enabled")?,
+            network_id: row.get(2)?,
+            mac: parsed(row, 3)?,
+            status: parsed(row, 4)?,
+            made_for_server: row.get(5)?,
+            nic_index: row.get(6)?,
+            tag: row.get(7)?,
+            port_security_enabled: row.get(8)?,
+            network_name: row.get(9)?,
+            mtu: row.get(10)?,
             security_groups: groups.remove(&port_id).unwrap_or_default(),
             addresses: addresses.remove(&port_id).unwrap_or_default(),
         };
-        nics.entry(row.get("server_id")?).or_default().push(nic);
+        nics.entry(row.get(0)?).or_default().push(nic);
     }
     Ok(nics)
 }
@@ -329,7 +330,7 @@ fn addresses_of(
     servers: &str,
 ) -> Result<HashMap<PortId, Vec<NicAddress>>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT a.port_id, a.ip_address, s.id AS subnet_id, s.cidr, s.gateway_ip, s.enable_dhcp, s.dns_nameservers,
+        "SELECT a.port_id, a.ip_address, s.id, s.cidr, s.gateway_ip, s.enable_dhcp, s.dns_nameservers,
              s.host_routes
          FROM port p JOIN port_address a ON a.port_id = p.id JOIN subnet s ON s.id = a.subnet_id
          WHERE p.device_id IN (SELECT value FROM json_each(?1)) AND p.device_owner LIKE 'compute:%' ORDER BY a.port_id, a.position",
@@ -337,14 +338,14 @@ fn addresses_of(
     let mut addresses: HashMap<_, Vec<_>> = HashMap::new();
     let mut rows = statement.query([servers])?;
     while let Some(row) = rows.next()? {
-        addresses.entry(row.get("port_id")?).or_default().push(NicAddress {
-            address: parsed(row, "ip_address")?,
-            subnet_id: row.get("subnet_id")?,
-            cidr: parsed(row, "cidr")?,
-            gateway: maybe_parsed(row, "gateway_ip")?,
-            dhcp: row.get("enable_dhcp")?,
-            dns_nameservers: json(row, "dns_nameservers")?,
-            host_routes: json(row, "host_routes")?,
+        addresses.entry(row.get(0)?).or_default().push(NicAddress {
+            address: parsed(row, 1)?,
+            subnet_id: row.get(2)?,
+            cidr: parsed(row, 3)?,
+            gateway: maybe_parsed(row, 4)?,
+            dhcp: row.get(5)?,
+            dns_nameservers: json(row, 6)?,
+            host_routes: json(row, 7)?,
         });
     }
     Ok(addresses)

@@ -9,7 +9,7 @@ use serde::ser::SerializeMap;
 /// How a resource looks at one version: only what differs from "every key in its newest form".
 #[derive(Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Sorted by key.
+    /// Sorted by length, then by key: most comparisons end with the length.
     keys: Box<[(&'static str, Treatment)]>,
 }
 
@@ -27,7 +27,7 @@ impl Shape {
         for (_, _, keys) in touching(ledger, resource) {
             names.extend(keys);
         }
-        names.sort_unstable();
+        names.sort_unstable_by_key(|name| by_length(name));
         names.dedup();
         let keys = names.into_iter().filter_map(|name| {
             let mine = || touching(ledger, resource).filter(move |(_, _, keys)| keys.contains(&name));
@@ -53,7 +53,10 @@ impl Shape {
         if self.keys.is_empty() {
             return None;
         }
-        self.keys.binary_search_by(|(name, _)| (*name).cmp(key)).ok().map(|index| self.keys[index].1)
+        self.keys
+            .binary_search_by_key(&by_length(key), |(name, _)| by_length(name))
+            .ok()
+            .map(|index| self.keys[index].1)
     }
 
     pub fn shows(&self, key: &str) -> bool {
@@ -64,6 +67,10 @@ impl Shape {
     pub fn newest(&self, key: &str) -> bool {
         !matches!(self.treatment(key), Some(Treatment::Older(_)))
     }
+}
+
+fn by_length(key: &str) -> (usize, &str) {
+    (key.len(), key)
 }
 
 /// The response changes of one resource in order, each with its version and keys.

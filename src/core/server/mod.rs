@@ -269,7 +269,11 @@ pub struct ActionEvent {
 /// The `hostId` of answers: tells whether two servers of a project share a host, and nothing else.
 pub fn host_id(project: &ProjectId, host: Option<&str>) -> String {
     use sha2::{Digest, Sha224};
-    host.map_or_else(String::new, |host| hex::encode(Sha224::digest(format!("{project}{host}"))))
+    let Some(host) = host else { return String::new() };
+    let mut hash = Sha224::new();
+    hash.update(project.as_str());
+    hash.update(host);
+    hex::encode(hash.finalize())
 }
 
 /// An active, idle server with nothing special about it.

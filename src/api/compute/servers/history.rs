@@ -1,6 +1,5 @@
 //! `os-instance-actions`: what was asked of a server, and what came of it.
 
-use super::view::host_id;
 use super::{authorize, id};
 use crate::api::call::{Call, Outcome, Reply};
 use crate::api::compute::changes::{Input, Resource, shape};
@@ -12,7 +11,8 @@ use crate::api::compute::schema::types::DATE_TIME;
 use crate::api::version::shape::{Shape, Writer};
 use crate::core::Error;
 use crate::core::clock::micros_naive;
-use crate::core::server::{ActionEvent, ActionRecord};
+use crate::core::ids::ProjectId;
+use crate::core::server::{ActionEvent, ActionRecord, host_id};
 use crate::core::service::servers::{ActionQuery, Among};
 use actix_web::http::StatusCode;
 use serde::Serialize;
@@ -50,7 +50,7 @@ impl Serialize for ActionView<'_> {
 
 pub struct EventView<'a> {
     pub event: &'a ActionEvent,
-    pub project: &'a str,
+    pub project: &'a ProjectId,
     pub admin: bool,
     pub shape: &'static Shape,
 }
@@ -143,7 +143,7 @@ pub async fn show(mut call: Call) -> Outcome {
             .iter()
             .map(|event| EventView {
                 event,
-                project: server.project_id.as_str(),
+                project: &server.project_id,
                 admin: actor.is_admin(),
                 shape: of_event,
             })

@@ -8,10 +8,9 @@ use crate::core::port::ServerNic;
 use crate::core::server::node::Node;
 use crate::core::server::state::VmState;
 use crate::core::server::status::{Status, status};
-use crate::core::server::{Fault, Server, ServerDetail, ServerFlavor};
+use crate::core::server::{Fault, Server, ServerDetail, ServerFlavor, host_id};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha224};
 use std::fmt::Display;
 use std::net::Ipv4Addr;
 
@@ -47,7 +46,7 @@ impl Serialize for ServerView<'_> {
         out.field("tenant_id", &server.project_id)?;
         out.field("user_id", &server.user_id)?;
         out.field("metadata", &server.metadata)?;
-        out.field("hostId", &host_id(server.project_id.as_str(), server.host.as_deref()))?;
+        out.field("hostId", &host_id(&server.project_id, server.host.as_deref()))?;
         out.field("image", &ImageView { server, scene })?;
         out.field("flavor", &FlavorView { flavor: &server.flavor, scene })?;
         out.field("created", &seconds_z(server.created_at))?;
@@ -153,15 +152,6 @@ impl<T: Display> Serialize for Maybe<'_, T> {
             None => serializer.serialize_str(""),
         }
     }
-}
-
-/// A name for the host that tells nothing of it, and differs from project to project.
-pub fn host_id(project: &str, host: Option<&str>) -> String {
-    let Some(host) = host else { return String::new() };
-    let mut hash = Sha224::new();
-    hash.update(project);
-    hash.update(host);
-    hex::encode(hash.finalize())
 }
 
 struct ImageView<'a> {

@@ -177,8 +177,13 @@ fn action(minor: u16, admin: bool) -> Value {
     let of_action = shape(Resource::Action, minor);
     let (record, event) = (record(), event());
     let shown = admin || of_action.newest("events");
-    let events =
-        vec![EventView { event: &event, project: "p", admin, shape: shape(Resource::ActionEvent, minor) }];
+    let project = "p".into();
+    let events = vec![EventView {
+        event: &event,
+        project: &project,
+        admin,
+        shape: shape(Resource::ActionEvent, minor),
+    }];
     value(&ActionView { action: &record, events: shown.then_some(events), shape: of_action })
 }
 
