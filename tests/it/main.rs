@@ -10,4 +10,6 @@ mod clients;
 mod crash;
 mod harness;
 mod host;
+mod metadata;
+mod ordinary_user;
 mod packaging;

@@ -1,6 +1,6 @@
 //! A server's whole round with the `openstack` command.
 
-use crate::harness::{Daemon, Options, domains, guest_image, until};
+use crate::harness::{Daemon, Options, bridge_rules, domains, guest_image, reservations, until, virsh};
 use crate::sandbox;
 use std::process::Command;
 
@@ -79,6 +79,9 @@ fn a_round_with_the_openstack_client() {
 
     let address =
         listed[0]["Networks"].as_object().unwrap().values().next().unwrap()[0].as_str().unwrap().to_owned();
+    let mac = daemon.openstack(&["port", "list", "--server", "first", "-f", "value", "-c", "MAC Address"]);
+    let mac = mac.trim();
+    assert!(bridge_rules().contains(mac) && bridge_rules().contains(&address));
     let ssh = |command: &str| {
         until("an answer by SSH", 240, || {
             let output = Command::new("ssh")
@@ -125,11 +128,11 @@ fn a_round_with_the_openstack_client() {
     let ports = daemon.openstack_json(&["port", "list"]);
     assert_eq!(ports.as_array().unwrap().len(), 0, "{ports}");
     let network = until("a network", 5, || {
-        let names = crate::harness::virsh(&["net-list", "--name"])?;
+        let names = virsh(&["net-list", "--name"])?;
         names.lines().find(|name| name.starts_with("dwarfnova")).map(str::to_owned)
     });
-    let xml = crate::harness::virsh(&["net-dumpxml", &network]).unwrap();
-    assert!(!xml.contains("fa:16:3e"), "a reservation is left: {xml}");
-    assert_eq!(crate::harness::virsh(&["net-dhcp-leases", &network]).unwrap_or_default().trim(), "");
-    assert_eq!(crate::harness::virsh(&["nwfilter-binding-list"]).unwrap_or_default().trim(), "");
+    assert_eq!(reservations(&network), Vec::<String>::new());
+    assert_eq!(virsh(&["net-dhcp-leases", &network]).unwrap_or_default().trim(), "");
+    let rules = bridge_rules();
+    assert!(!rules.contains(mac) && !rules.contains(&address), "{rules}");
 }

@@ -1,6 +1,6 @@
 //! The built program as a child process.
 
-use super::{Http, host, until};
+use super::{Http, User, host, until};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,8 @@ pub struct Options {
     pub config: String,
     /// What `DWARFNOVA_FAILPOINTS` is set to.
     pub failpoints: String,
+    /// Runs it as somebody without any privileges.
+    pub user: Option<User>,
 }
 
 /// A running daemon. Dropped, it takes its guests, networks and files with it.
@@ -31,8 +33,7 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn start(options: &Options) -> Self {
-        // QEMU runs as a user of its own and has to find its disks; and sockets need short paths.
-        let folder = tempfile::Builder::new().prefix("dn-").tempdir_in("/var/tmp").unwrap();
+        let folder = short_folder();
         // A test that failed has cleaned up all the same.
         let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = crate::host::shared_libvirtd();
@@ -46,7 +47,14 @@ impl Daemon {
         assert!(self.child.is_none(), "the daemon runs already");
         std::fs::write(self.folder.path().join("test.toml"), &options.config).unwrap();
         let log = std::fs::File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_dwarfnova"))
+        if let Some(user) = &options.user {
+            user.own(self.folder.path());
+        }
+        let mut command = match &options.user {
+            Some(user) => user.command(user.program()),
+            None => Command::new(env!("CARGO_BIN_EXE_dwarfnova")),
+        };
+        let mut child = command
             .arg("up")
             .args(["--state-dir".as_ref(), self.state().as_os_str()])
             .args(["--listen", "127.0.0.1:0"])
@@ -151,6 +159,11 @@ impl Daemon {
     pub fn server_folders(&self) -> Vec<String> {
         list(&self.state().join("servers"))
     }
+}
+
+/// QEMU runs as a user of its own and has to find its disks; and sockets need short paths.
+pub fn short_folder() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("dn-").tempdir_in("/var/tmp").unwrap()
 }
 
 fn list(folder: &Path) -> Vec<String> {

@@ -9,6 +9,24 @@ pub fn virsh(arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// The rules of all bridges: who may send as whom.
+pub fn bridge_rules() -> String {
+    let output = Command::new("nft").args(["list", "ruleset", "bridge"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Everything that DHCP would give out on a network of libvirt.
+pub fn reservations(network: &str) -> Vec<String> {
+    let folder = format!("/var/lib/libvirt/dnsmasq/{network}.reservations");
+    let mut lines: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap().trim().to_owned())
+        .collect();
+    lines.sort();
+    lines
+}
+
 /// The names of all domains whose definition mentions the folder.
 pub fn domains(state: &Path) -> Vec<String> {
     mentioning(&["list", "--all", "--name"], "dumpxml", state)

@@ -3,10 +3,12 @@
 mod daemon;
 mod host;
 mod http;
+mod user;
 
 pub use daemon::{Daemon, Options};
-pub use host::{domains, virsh};
+pub use host::{bridge_rules, domains, reservations, virsh};
 pub use http::Http;
+pub use user::User;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

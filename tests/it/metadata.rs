@@ -1,0 +1,59 @@
+//! What a guest without a config drive learns from 169.254.169.254.
+
+use crate::harness::{Daemon, Options, bridge_rules, guest_image, reservations, until, virsh};
+use crate::sandbox;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Method;
+use serde_json::json;
+use std::process::Command;
+
+#[test]
+fn a_guest_learns_everything_from_the_metadata_service() {
+    sandbox!();
+    let daemon = Daemon::start(&Options::default());
+    let http = daemon.http();
+    let work = tempfile::tempdir().unwrap();
+    let key = work.path().join("key");
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
+    assert!(made.unwrap().success());
+    let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
+    let body = json!({"keypair": {"name": "laptop", "public_key": public}});
+    http.compute(Method::POST, "/os-keypairs", 1, Some(&body)).expect(200);
+    let image = http.image("guest", &guest_image());
+    let wish = json!({"server": {
+        "name": "asks", "imageRef": image, "flavorRef": "42", "networks": "auto", "key_name": "laptop",
+        "user_data": STANDARD.encode("#!/bin/sh\necho \"MARK $(hostname) from the service\"\n"),
+    }});
+    let made = http.compute(Method::POST, "/servers", 37, Some(&wish)).expect(202);
+    let id = made["server"]["id"].as_str().unwrap();
+    let server = http.wait_for(id, "ACTIVE", 60);
+    assert_eq!(server["server"]["config_drive"], "");
+    let log = http.wait_console(id, "MARK asks from the service", 180);
+    assert!(log.contains(&format!("DWARFNOVA-GUEST metadata service {id}")), "{log}");
+
+    let port = http.get(&format!("/network/v2.0/ports?device_id={id}")).expect(200)["ports"][0].clone();
+    let (mac, address) =
+        (port["mac_address"].as_str().unwrap(), port["fixed_ips"][0]["ip_address"].as_str().unwrap());
+    let login = |command: &str| {
+        let output = Command::new("ssh")
+            .args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"])
+            .args(["-o", "ConnectTimeout=5", "-o", "BatchMode=yes", "-i"])
+            .arg(&key)
+            .args([&format!("root@{address}"), command])
+            .output()
+            .unwrap();
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    assert_eq!(until("an answer by SSH", 120, || login("hostname")), "asks");
+
+    let network = virsh(&["net-list", "--name"]).unwrap();
+    let network = network.lines().map(str::trim).find(|name| name.starts_with("dwarfnova-")).unwrap();
+    assert_eq!(reservations(network), [format!("{mac},{address},asks")]);
+    assert!(bridge_rules().contains(mac) && bridge_rules().contains(address));
+    http.send(Method::DELETE, &format!("/v2.1/servers/{id}"), &[], None).expect(204);
+    http.wait_gone(id, 60);
+    assert_eq!(reservations(network), Vec::<String>::new());
+    let rules = bridge_rules();
+    assert!(!rules.contains(mac) && !rules.contains(address), "{rules}");
+}
