@@ -4,10 +4,11 @@
 //! Stop: the same backwards. Guests notice neither.
 
 use crate::api::{self, Shared, State, server};
-use crate::config::{Config, VirtType};
+use crate::config::{Config, Metrics, VirtType};
 use crate::core::clock::Clock;
+use crate::core::reconcile::autostart::Policy;
 use crate::core::reconcile::host_networks::ensure_host_networks;
-use crate::core::reconcile::{Pace, Reconciler};
+use crate::core::reconcile::{Boot, Pace, Reconciler};
 use crate::core::server::node::{Capacity, Node, Ratios};
 use crate::core::service::{Deps, Services, Settings, consoles, identity, images};
 use crate::core::workflow::{self, ServerEnv};
@@ -15,6 +16,7 @@ use crate::credentials::{self, Credentials};
 use crate::host::Host;
 use crate::host::disk::{ImageStore, ServerDisks, Tree};
 use crate::host::hypervisor::libvirt::{LibvirtConfig, LibvirtHost, VirtTypeSetting};
+use crate::host::machine;
 use crate::host::net::libvirt::LibvirtNetwork;
 use crate::host::net::user::UserNetwork;
 use crate::host::net::{HostNetwork, NetworkMode};
@@ -78,6 +80,8 @@ pub struct Machine {
     pub cpus: u32,
     pub memory_mib: u64,
     pub disk_mib: u64,
+    /// Names this boot of the machine.
+    pub boot_id: String,
 }
 
 /// Starts a daemon on the real machine.
@@ -100,6 +104,7 @@ pub async fn start(config: Config, state_dir: &Path, shutdown: Shutdown) -> anyh
         cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
         memory_mib: memory / MIB,
         disk_mib: disk_bytes / MIB,
+        boot_id: machine::boot_id().context("the id of the host's boot")?,
     };
     start_on(config, state_dir, store, host, &machine, shutdown).await
 }
@@ -133,8 +138,12 @@ pub async fn start_on(
     // Before the tasks go on: some of them fill this folder.
     host.images.sweep_staging().await.context("what unfinished uploads left behind")?;
     let engine = Engine::new(store.clone(), now, tuning, Failpoints::from_environment());
-    let tasks = workflow::register(engine, &env).start();
-    let reconciler = Reconciler::new(env, clock.clone(), tasks.clone(), Pace::default());
+    // What a task takes off a network must not be put back by what the networks were a moment ago.
+    let networks_tried = CancellationToken::new();
+    let tasks = workflow::register(engine, &env).start_after(networks_tried.clone().cancelled_owned());
+    let policy = Policy { enabled: config.compute.autostart, parallel: config.compute.autostart_parallel };
+    let boot = Boot { id: machine.boot_id.clone(), policy };
+    let reconciler = Reconciler::new(env, clock.clone(), tasks.clone(), Pace::default(), boot);
     let deps = Deps { store, clock, tasks: tasks.clone() };
     let settings = Settings {
         consoles: consoles::Settings {
@@ -156,10 +165,15 @@ pub async fn start_on(
     first_start(&services, state_dir, &url).await?;
     tokio::spawn(services.images.clone().upkeep(shutdown.soft.clone()));
     tokio::spawn(reconciler.run(shutdown.soft.clone()));
-    tokio::spawn(bring_networks_up(services.clone(), shutdown.soft.clone()));
+    tokio::spawn(bring_networks_up(services.clone(), networks_tried, shutdown.soft.clone()));
 
     let tls = config.tls.as_ref().map(|tls| api::tls::load(&tls.certificate, &tls.key)).transpose()?;
-    let state = Arc::new(Shared::new(services, config.public_url.clone(), tls.is_some()));
+    let access = match config.metrics {
+        Metrics::Loopback => api::metrics::Access::Loopback,
+        Metrics::Admin => api::metrics::Access::Admin,
+        Metrics::Off => api::metrics::Access::Nobody,
+    };
+    let state = Arc::new(Shared::new(services, config.public_url.clone(), tls.is_some(), access));
     if config.network.metadata && state.services.host.network.mode() == NetworkMode::Bridged {
         tokio::spawn(serve_metadata(state.clone(), shutdown.soft.clone()));
     }
@@ -261,12 +275,15 @@ async fn listen_for_guests(state: &State) -> anyhow::Result<TcpListener> {
     TcpListener::bind(METADATA_ADDRESS).with_context(|| format!("cannot listen on {METADATA_ADDRESS}"))
 }
 
-/// Makes the host's networks what the store says, beside serving: reads need none of them, and a server's own step makes
-/// its network sure before the server starts. Tries again until the host is there.
-async fn bring_networks_up(services: Services, stop: CancellationToken) {
+/// Makes the host's networks what the store says, beside serving: reads need none of them. Tells by `tried` when tasks may
+/// begin: after the first attempt, however it ended, since a server's own step makes its network sure. Tries again until
+/// the host is there.
+async fn bring_networks_up(services: Services, tried: CancellationToken, stop: CancellationToken) {
     let mut pause = Duration::from_secs(1);
     loop {
-        match ensure_host_networks(&services.deps.store, services.host.network.as_ref()).await {
+        let attempt = ensure_host_networks(&services.deps.store, services.host.network.as_ref()).await;
+        tried.cancel();
+        match attempt {
             Ok(unmade) if unmade.is_empty() => return,
             Ok(unmade) => {
                 for network in unmade {

@@ -15,6 +15,8 @@ pub struct Config {
     /// The base URL that clients use, when a proxy stands in front; otherwise each request tells.
     pub public_url: Option<String>,
     pub tls: Option<Tls>,
+    /// Who may read `/metrics`.
+    pub metrics: Metrics,
     pub hypervisor: HypervisorConfig,
     pub compute: ComputeConfig,
     pub console: ConsoleConfig,
@@ -22,6 +24,16 @@ pub struct Config {
     pub image: ImageConfig,
     pub network: NetworkConfig,
     pub log: LogConfig,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Metrics {
+    /// Whoever asks from this machine without a proxy between, and administrators.
+    Loopback,
+    /// Administrators, with a token.
+    Admin,
+    Off,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -67,6 +79,10 @@ pub struct ComputeConfig {
     pub force_config_drive: bool,
     /// How many tasks (creates, deletes, ...) run at once.
     pub parallel_tasks: usize,
+    /// Whether servers that ran before the host was rebooted are started again.
+    pub autostart: bool,
+    /// How many of them are started at once.
+    pub autostart_parallel: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -129,6 +145,7 @@ impl Default for Config {
             insecure_listen: false,
             public_url: None,
             tls: None,
+            metrics: Metrics::Loopback,
             hypervisor: HypervisorConfig::default(),
             compute: ComputeConfig::default(),
             console: ConsoleConfig::default(),
@@ -162,6 +179,8 @@ impl Default for ComputeConfig {
             shutdown_timeout_seconds: 60,
             force_config_drive: false,
             parallel_tasks: 20,
+            autostart: true,
+            autostart_parallel: 4,
         }
     }
 }
@@ -239,6 +258,9 @@ impl Config {
         }
         if self.console.token_lifetime_seconds == 0 {
             return value("console.token_lifetime_seconds", "must be at least 1");
+        }
+        if self.compute.autostart_parallel == 0 {
+            return value("compute.autostart_parallel", "must be at least 1");
         }
         if self.identity.token_lifetime_seconds == 0 {
             return value("identity.token_lifetime_seconds", "must be at least 1");

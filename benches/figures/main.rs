@@ -13,12 +13,18 @@
 mod create;
 mod process;
 mod reads;
+mod restart;
 mod support;
 
 fn main() {
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let all: [(&str, fn()); 3] = [("reads", reads::run), ("process", process::run), ("create", create::run)];
+    let all: [(&str, fn()); 4] = [
+        ("reads", reads::run),
+        ("restart", restart::run),
+        ("process", process::run),
+        ("create", create::run),
+    ];
     for (name, bench) in all {
         if wanted.is_empty() || wanted.iter().any(|one| one == name) {
             println!("== {name}");

@@ -37,7 +37,13 @@ async fn measure() {
     };
     let mut config = Config { listen: "127.0.0.1:0".parse().unwrap(), ..Config::default() };
     config.network.metadata = false;
-    let machine = Machine { name: "bench".into(), cpus: 1 << 16, memory_mib: 1 << 30, disk_mib: 1 << 40 };
+    let machine = Machine {
+        name: "bench".into(),
+        cpus: 1 << 16,
+        memory_mib: 1 << 30,
+        disk_mib: 1 << 40,
+        boot_id: "bench".into(),
+    };
     let running =
         app::start_on(config, &state, store.clone(), host, &machine, Shutdown::default()).await.unwrap();
     let client = Client::log_in(running.url(), &state).await;
@@ -56,7 +62,7 @@ async fn measure() {
     let network = networks["networks"][0]["id"].as_str().unwrap().to_owned();
 
     let first = creates(&client, &image, &network).await;
-    fill(&client, &image, &network).await;
+    fill(&client, &image, &network, SERVERS).await;
     let last = creates(&client, &image, &network).await;
     // The oldest has a port; the newest may be on its way out.
     let (_, list) = client.get("/v2.1/servers?name=many&sort_key=created_at&sort_dir=asc&limit=1").await;
@@ -130,10 +136,10 @@ async fn creates(client: &Client, image: &str, network: &str) -> Duration {
     median(samples)
 }
 
-/// Fills the host with servers.
-async fn fill(client: &Client, image: &str, network: &str) {
+/// Fills the host with servers, a hundred at a time.
+pub async fn fill(client: &Client, image: &str, network: &str, servers: usize) {
     // The default network is a /24: most servers go without a port, as many as fit have one.
-    for batch in 0..SERVERS / 100 {
+    for batch in 0..servers / 100 {
         let networks = if batch < 2 { json!([{"uuid": network}]) } else { json!("none") };
         let body = json!({"server": {"name": "many", "imageRef": image, "flavorRef": "42", "min_count": 100,
             "max_count": 100, "metadata": {"role": "bench", "owner": "nobody"}, "networks": networks}});

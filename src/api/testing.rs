@@ -1,5 +1,6 @@
 //! A cloud for the tests of the APIs: all services on a folder that goes away with the test.
 
+use super::metrics::Access;
 use super::{Shared, State};
 use crate::core::actor::Actor;
 use crate::core::clock::{Clock, from_micros};
@@ -55,7 +56,7 @@ impl Cloud {
             Services::new(deps, fake_host(folder.path()), Arc::new(Node::roomy()), Settings::default());
         tokio::spawn(services.images.clone().upkeep(CancellationToken::new()));
         services.identity.bootstrap(ADMIN_PASSWORD.into()).await.unwrap();
-        let state = Arc::new(Shared::new(services, None, false));
+        let state = Arc::new(Shared::new(services, None, false, Access::default()));
         let mut cloud = Self { state, clock, admin: String::new(), folder };
         cloud.admin = cloud.log_in(ADMIN_USER, ADMIN_PASSWORD, ADMIN_PROJECT).await;
         cloud

@@ -15,6 +15,14 @@ pub fn uptime(now: Timestamp) -> io::Result<String> {
     Ok(words(now, facts.uptime(), facts.load_average()))
 }
 
+/// The id that the kernel gave to this boot of the machine.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub fn boot_id() -> io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
 fn words(now: Timestamp, up: Duration, load: (f64, f64, f64)) -> String {
     let minutes = up.as_secs() / 60;
     let (days, hours, minutes) = (minutes / 1440, minutes / 60 % 24, minutes % 60);

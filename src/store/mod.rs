@@ -31,7 +31,7 @@ pub use rusqlite::Connection;
 use rusqlite::{OpenFlags, TransactionBehavior};
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::oneshot;
@@ -105,7 +105,29 @@ pub struct Store {
     readers: Arc<[mpsc::Sender<Job>]>,
     next: Arc<AtomicUsize>,
     relief: Arc<OnceLock<Relief>>,
+    counts: Arc<Counts>,
+    path: Arc<Path>,
     _lock: Arc<File>,
+}
+
+/// What the writer has done since the start.
+#[derive(Default)]
+struct Counts {
+    writes: AtomicU64,
+    commits: AtomicU64,
+}
+
+/// How busy the store was since the start, and how large it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreFigures {
+    /// Transactions that were asked for.
+    pub writes: u64,
+    /// Flushes to the disk, each for one or more transactions.
+    pub commits: u64,
+    /// Size of the database's file, in bytes.
+    pub database_bytes: u64,
+    /// Size of its write-ahead log, in bytes.
+    pub log_bytes: u64,
 }
 
 impl Store {
@@ -118,8 +140,9 @@ impl Store {
         migrate::run(&mut connection)?;
         let (writer, jobs) = mpsc::channel();
         let relief = Arc::new(OnceLock::new());
-        let for_writer = relief.clone();
-        spawn("store-writer", move || write_loop(&mut connection, &jobs, &for_writer));
+        let counts = Arc::new(Counts::default());
+        let (for_writer, counted) = (relief.clone(), counts.clone());
+        spawn("store-writer", move || write_loop(&mut connection, &jobs, &for_writer, &counted));
         let readers = (0..reader_count())
             .map(|_| {
                 let connection = connect(&path, true)?;
@@ -137,8 +160,21 @@ impl Store {
             readers: readers.into(),
             next: Arc::new(AtomicUsize::new(0)),
             relief,
+            counts,
+            path: path.into(),
             _lock: Arc::new(lock),
         })
+    }
+
+    /// How busy the store was, and how large it is. A file that is not there has no size.
+    pub fn figures(&self) -> StoreFigures {
+        let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+        StoreFigures {
+            writes: self.counts.writes.load(Ordering::Relaxed),
+            commits: self.counts.commits.load(Ordering::Relaxed),
+            database_bytes: size(&self.path),
+            log_bytes: size(&self.path.with_extension("db-wal")),
+        }
     }
 
     /// Says what makes room when the disk is full. It is done before the write that failed is answered, so that whoever
@@ -206,10 +242,17 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) {
     }
 }
 
-fn write_loop(connection: &mut Connection, jobs: &mpsc::Receiver<WriteJob>, relief: &OnceLock<Relief>) {
+fn write_loop(
+    connection: &mut Connection,
+    jobs: &mpsc::Receiver<WriteJob>,
+    relief: &OnceLock<Relief>,
+    counts: &Counts,
+) {
     while let Ok(first) = jobs.recv() {
         let mut answers = Vec::new();
         let committed = batch(connection, first, jobs, &mut answers).map_err(Arc::new);
+        counts.commits.fetch_add(1, Ordering::Relaxed);
+        counts.writes.fetch_add(u64::try_from(answers.len()).unwrap_or_default(), Ordering::Relaxed);
         if let Err(error) = &committed
             && StoreError::Commit(error.clone()).is_full()
             && let Some(relief) = relief.get()

@@ -175,6 +175,23 @@ pub fn get(c: &Connection, id: i64) -> Result<Option<TaskRow>, StoreError> {
     c.prepare_cached(&sql)?.query_and_then([id], row)?.next().transpose()
 }
 
+/// How many tasks of a workflow are in a status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenTasks {
+    pub workflow: String,
+    pub status: String,
+    pub count: u64,
+}
+
+/// The tasks that are not over, and those that are stuck, by workflow and status.
+pub fn open(c: &Connection) -> Result<Vec<OpenTasks>, StoreError> {
+    let sql = "SELECT workflow, status, count(*) FROM task \
+         WHERE status IN ('pending', 'running', 'unwinding', 'stuck') GROUP BY workflow, status";
+    let row =
+        |row: &Row<'_>| Ok(OpenTasks { workflow: row.get(0)?, status: row.get(1)?, count: row.get(2)? });
+    Ok(c.prepare_cached(sql)?.query_map([], row)?.collect::<Result<_, _>>()?)
+}
+
 /// All tasks that are open or stuck, oldest first.
 pub fn unfinished(c: &Connection) -> Result<Vec<TaskRow>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM task WHERE status NOT IN ('done', 'unwound') ORDER BY id");

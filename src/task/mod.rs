@@ -20,5 +20,5 @@ mod runner;
 mod tests;
 pub mod workflow;
 
-pub use runner::{Engine, Now, Tasks, Tuning};
+pub use runner::{EndedTasks, Engine, Now, Tasks, Tuning};
 pub use workflow::{Cause, Direction, Step, StepContext, StepError, StepFuture, TaskInfo, Workflow};

@@ -13,6 +13,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -49,6 +50,15 @@ pub struct Engine {
     inner: Inner,
 }
 
+/// How many tasks of a workflow ended with one result, and how long they ran in all since this process took them up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedTasks {
+    pub workflow: &'static str,
+    pub result: &'static str,
+    pub count: u64,
+    pub took: Duration,
+}
+
 /// Handle on the running engine; cheap to clone.
 #[derive(Clone)]
 pub struct Tasks {
@@ -65,6 +75,7 @@ struct Inner {
     wake: Notify,
     /// Told whenever a task ended or the list of tasks was looked through.
     changed: Notify,
+    ended: Mutex<HashMap<(&'static str, TaskStatus), (u64, Duration)>>,
     permits: Arc<Semaphore>,
     stop: CancellationToken,
     halt: CancellationToken,
@@ -108,6 +119,7 @@ impl Engine {
                 live: Mutex::default(),
                 wake: Notify::new(),
                 changed: Notify::new(),
+                ended: Mutex::default(),
                 permits,
                 stop: CancellationToken::new(),
                 halt: CancellationToken::new(),
@@ -130,9 +142,19 @@ impl Engine {
 
     /// Starts to work, first on what an earlier process left open.
     pub fn start(self) -> Tasks {
+        self.start_after(std::future::ready(()))
+    }
+
+    /// As [`Engine::start`], but begins only when `ready` is; tasks can be added at once.
+    pub fn start_after(self, ready: impl Future<Output = ()> + Send + 'static) -> Tasks {
         let tasks = Tasks { inner: Arc::new(self.inner) };
         let inner = tasks.inner.clone();
-        tasks.inner.tracker.spawn(async move { inner.dispatch_loop().await });
+        tasks.inner.tracker.spawn(async move {
+            tokio::select! {
+                () = ready => inner.dispatch_loop().await,
+                () = inner.stop.cancelled() => {}
+            }
+        });
         tasks
     }
 }
@@ -168,6 +190,20 @@ impl Tasks {
         }
     }
 
+    /// The tasks that ended since the engine was made, by workflow and result.
+    pub fn ended(&self) -> Vec<EndedTasks> {
+        let ended = self.inner.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended
+            .iter()
+            .map(|((workflow, status), (count, took))| EndedTasks {
+                workflow,
+                result: status.as_str(),
+                count: *count,
+                took: *took,
+            })
+            .collect()
+    }
+
     /// Whether a test's failpoint stopped the engine.
     pub fn halted(&self) -> bool {
         self.inner.halt.is_cancelled()
@@ -181,6 +217,13 @@ impl Inner {
 
     fn now(&self) -> Timestamp {
         (self.now)()
+    }
+
+    fn count(&self, workflow: &'static str, status: TaskStatus, took: Duration) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, sum) = ended.entry((workflow, status)).or_default();
+        *count += 1;
+        *sum += took;
     }
 
     fn pause(&self, attempts: u32) -> Duration {
@@ -310,7 +353,8 @@ impl<W: Workflow> Runnable for Registered<W> {
                 task: TaskInfo { id, subject: row.subject.clone(), request_id: row.request_id.clone() },
                 preempted,
             };
-            Run { workflow: self, inner, row, context, progress, state }.go().await
+            let begun = Instant::now();
+            Run { workflow: self, inner, row, context, progress, state, begun }.go().await
         })
     }
 
@@ -327,6 +371,7 @@ struct Run<'r, W: Workflow> {
     context: StepContext,
     progress: Progress,
     state: W::State,
+    begun: Instant,
 }
 
 impl<W: Workflow> Run<'_, W> {
@@ -622,6 +667,7 @@ impl<W: Workflow> Run<'_, W> {
                 tasks::close(c, task.id, status, now)
             })
             .await?;
+        self.inner.count(W::NAME, status, self.begun.elapsed());
         if let Some(Effect::Halt) = self.meet(last, Moment::AfterClose) {
             return Ok(End::Halted);
         }

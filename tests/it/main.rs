@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::disallowed_methods, reason = "tests run clients and look at the host by themselves")]
 
+mod actions;
 mod architecture;
 mod clients;
 mod crash;

@@ -184,6 +184,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         changes: &[Shown(SERVER_READ, &["host_status"])],
     },
     Entry {
+        minor: 17,
+        what: "A server's guest can be interrupted so that it writes a crash dump.",
+        changes: &[Behaviour],
+    },
+    Entry {
         minor: 19,
         what: "Servers have a description of their own.",
         changes: &[
@@ -277,6 +282,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         minor: 47,
         what: "Servers carry their flavor instead of a link to it.",
         changes: &[Reshaped(SERVER, &["flavor"])],
+    },
+    Entry {
+        minor: 48,
+        what: "The diagnostics of a server have the same keys whatever its devices are.",
+        changes: &[Operations],
     },
     Entry {
         minor: 50,

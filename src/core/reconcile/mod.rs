@@ -4,15 +4,19 @@
 //! ```text
 //!   event of a domain ----> a few moments, to gather more ----> look at those servers
 //!   reconnected, lagged --> look at everything
-//!   every minute ---------> look at everything; orphans
+//!   now and then ---------> look at everything; orphans
+//!   the host was rebooted -> servers that ran are started again (`autostart`)
+//!   no room for a disk ----> the guest stands still until there is some (`stalled`)
 //! ```
 //!
 //! A server with a task is left to the task and looked at again when that is over. Where nothing has changed nothing is
 //! written.
 
+pub mod autostart;
 pub mod host_networks;
 pub mod orphan_sweep;
 pub mod power_sync;
+mod stalled;
 #[cfg(test)]
 mod tests;
 
@@ -22,10 +26,12 @@ use super::workflow::ServerEnv;
 use crate::host::hypervisor::HostEvent;
 use crate::store::{servers, tasks};
 use crate::task::Tasks;
+use autostart::{Autostart, Policy};
 use host_networks::ensure_host_networks;
 use jiff::SignedDuration;
 use orphan_sweep::{Grace, Orphans};
 use power_sync::{SyncError, Synced, sync_all, sync_some};
+use stalled::Stalled;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +46,8 @@ pub struct Pace {
     pub gather: Duration,
     /// How soon a server that was busy is looked at again.
     pub busy: Duration,
+    /// How often a guest is looked at that stands still for want of room on the disk.
+    pub stalled: Duration,
     /// How often everything is looked at.
     pub sweep: Duration,
     pub grace: Grace,
@@ -50,10 +58,19 @@ impl Default for Pace {
         Self {
             gather: Duration::from_millis(100),
             busy: Duration::from_secs(1),
-            sweep: Duration::from_secs(60),
+            stalled: Duration::from_secs(5),
+            // What no event told of is seen within a minute.
+            sweep: Duration::from_secs(55),
             grace: Grace::default(),
         }
     }
+}
+
+/// Which boot of the host this is, and what follows from another one.
+#[derive(Debug, Clone)]
+pub struct Boot {
+    pub id: String,
+    pub policy: Policy,
 }
 
 /// How long closed tasks are kept.
@@ -65,6 +82,10 @@ pub struct Reconciler {
     clock: Clock,
     tasks: Tasks,
     pace: Pace,
+    boot: Boot,
+    /// `None` until the store and the host could be asked.
+    autostart: Option<Autostart>,
+    stalled: Stalled,
     orphans: Orphans,
     /// Servers to be looked at, and when.
     pending: BTreeSet<ServerId>,
@@ -72,8 +93,19 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
-    pub fn new(env: Arc<ServerEnv>, clock: Clock, tasks: Tasks, pace: Pace) -> Self {
-        Self { env, clock, tasks, pace, orphans: Orphans::default(), pending: BTreeSet::new(), look_at: None }
+    pub fn new(env: Arc<ServerEnv>, clock: Clock, tasks: Tasks, pace: Pace, boot: Boot) -> Self {
+        Self {
+            env,
+            clock,
+            tasks,
+            pace,
+            boot,
+            autostart: None,
+            stalled: Stalled::default(),
+            orphans: Orphans::default(),
+            pending: BTreeSet::new(),
+            look_at: None,
+        }
     }
 
     /// Looks at everything, then follows events until `stop`.
@@ -87,8 +119,10 @@ impl Reconciler {
             tokio::select! {
                 () = stop.cancelled() => return,
                 event = events.recv() => match event {
-                    Ok(HostEvent::DomainChanged(id)) => self.remember(id, self.pace.gather),
-                    Ok(HostEvent::DomainRebooted(_) | HostEvent::Disconnected) => {}
+                    Ok(HostEvent::DomainChanged(id) | HostEvent::DomainRebooted(id)) => {
+                        self.remember(id, self.pace.gather);
+                    }
+                    Ok(HostEvent::Disconnected) => {}
                     Ok(HostEvent::Reconnected) => {
                         self.networks().await;
                         self.everything().await;
@@ -118,19 +152,55 @@ impl Reconciler {
     async fn look(&mut self) {
         self.look_at = None;
         let ids = std::mem::take(&mut self.pending);
-        let result = sync_some(&self.env, &ids, self.clock.now()).await;
+        let waiting = self.waiting();
+        let result = sync_some(&self.env, &ids, &waiting, self.clock.now()).await;
         if result.is_err() {
             // A look that failed is made again, with everything else.
-            self.pending = ids;
+            self.pending.clone_from(&ids);
             self.look_at = Some(Instant::now() + self.pace.busy);
         }
-        self.conclude(result);
+        self.conclude(Some(&ids), result).await;
+    }
+
+    fn waiting(&self) -> BTreeSet<ServerId> {
+        self.autostart.as_ref().map(Autostart::waiting).unwrap_or_default()
+    }
+
+    /// Starts what is to be started after a boot of the host, as far as there is room.
+    async fn start_again(&mut self) {
+        let now = self.clock.now();
+        let result = async {
+            if self.autostart.is_none() {
+                let begun = Autostart::after_boot(&self.env, self.boot.policy, &self.boot.id).await?;
+                self.autostart = Some(begun);
+            }
+            match &mut self.autostart {
+                Some(autostart) => autostart.go_on(&self.env, now).await,
+                None => Ok(false),
+            }
+        }
+        .await;
+        match result {
+            Ok(true) => self.tasks.wake(),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "servers could not be started again after the host's boot"),
+        }
+        let starting: Vec<ServerId> = self.autostart.iter().flat_map(Autostart::starting).collect();
+        for id in starting {
+            self.remember(id, self.pace.busy);
+        }
     }
 
     async fn everything(&mut self) {
         let now = self.clock.now();
-        let result = sync_all(&self.env, now).await;
-        self.conclude(result);
+        // First: what ran before the host's boot is not to be taken for what has shut itself down.
+        self.start_again().await;
+        if self.autostart.is_none() {
+            return;
+        }
+        let waiting = self.waiting();
+        let result = sync_all(&self.env, &waiting, now).await;
+        self.conclude(None, result).await;
         if let Err(error) = self.orphans.sweep(&self.env, self.pace.grace, now).await {
             tracing::warn!(%error, "orphans could not be looked for");
         }
@@ -147,11 +217,18 @@ impl Reconciler {
         }
     }
 
-    fn conclude(&mut self, result: Result<Synced, SyncError>) {
+    /// Does what follows from a look at some servers, or at all of them.
+    async fn conclude(&mut self, looked_at: Option<&BTreeSet<ServerId>>, result: Result<Synced, SyncError>) {
         match result {
             Ok(synced) => {
                 if synced.tasks {
                     self.tasks.wake();
+                }
+                self.stalled.note(looked_at, &synced.stalled);
+                self.stalled.relieve(&self.env, self.pace.stalled).await;
+                let stalled: Vec<ServerId> = self.stalled.ids().collect();
+                for id in stalled {
+                    self.remember(id, self.pace.stalled);
                 }
                 for id in synced.busy {
                     self.remember(id, self.pace.busy);
@@ -159,6 +236,7 @@ impl Reconciler {
             }
             Err(error) => tracing::warn!(%error, "servers could not be compared with the host"),
         }
+        self.start_again().await;
     }
 
     async fn networks(&self) {

@@ -32,6 +32,8 @@ pub struct Synced {
     pub busy: BTreeSet<ServerId>,
     /// Whether tasks were added, so that the engine is to be woken.
     pub tasks: bool,
+    /// Idle servers whose guest stands still because its disk could not be written.
+    pub stalled: BTreeSet<ServerId>,
 }
 
 /// What a domain's state means for the power state.
@@ -45,15 +47,21 @@ pub fn power_state(seen: Option<DomainState>) -> PowerState {
     }
 }
 
-/// Compares all servers with all domains: one look at each side, however many there are.
-pub async fn sync_all(env: &ServerEnv, now: Timestamp) -> Result<Synced, SyncError> {
+/// Compares all servers with all domains: one look at each side, however many there are. Those in `waiting` are known not
+/// to run yet.
+pub async fn sync_all(
+    env: &ServerEnv,
+    waiting: &BTreeSet<ServerId>,
+    now: Timestamp,
+) -> Result<Synced, SyncError> {
     // Rows first: a server that was placed after this look is not missed but left to its task.
     let rows = env.store.read(servers::states).await?;
     let domains: BTreeMap<ServerId, DomainState> = env.hypervisor.domains().await?.into_iter().collect();
     let mut synced = Synced::default();
     for row in rows {
-        let seen = power_state(domains.get(&row.id).copied());
-        compare(env, &row, seen, now, &mut synced).await?;
+        if !waiting.contains(&row.id) {
+            compare(env, &row, domains.get(&row.id).copied(), now, &mut synced).await?;
+        }
     }
     Ok(synced)
 }
@@ -62,9 +70,10 @@ pub async fn sync_all(env: &ServerEnv, now: Timestamp) -> Result<Synced, SyncErr
 pub async fn sync_some(
     env: &ServerEnv,
     ids: &BTreeSet<ServerId>,
+    waiting: &BTreeSet<ServerId>,
     now: Timestamp,
 ) -> Result<Synced, SyncError> {
-    let wanted: Vec<ServerId> = ids.iter().copied().collect();
+    let wanted: Vec<ServerId> = ids.difference(waiting).copied().collect();
     let rows = env.store.read(move |c| servers::states_of(c, &wanted)).await?;
     let mut synced = Synced::default();
     for row in rows {
@@ -72,7 +81,7 @@ pub async fn sync_some(
             synced.busy.insert(row.id);
             continue;
         }
-        let seen = power_state(env.hypervisor.state(row.id).await?);
+        let seen = env.hypervisor.state(row.id).await?;
         compare(env, &row, seen, now, &mut synced).await?;
     }
     Ok(synced)
@@ -81,10 +90,14 @@ pub async fn sync_some(
 async fn compare(
     env: &ServerEnv,
     row: &States,
-    seen: PowerState,
+    domain: Option<DomainState>,
     now: Timestamp,
     synced: &mut Synced,
 ) -> Result<(), SyncError> {
+    let seen = power_state(domain);
+    if row.task_state.is_none() && domain == Some(DomainState::PausedOnIoError) {
+        synced.stalled.insert(row.id);
+    }
     let Some(observation) = observe(row.vm_state, row.task_state, seen) else { return Ok(()) };
     match observation.follow {
         Follow::Nothing if row.power_state == seen => Ok(()),

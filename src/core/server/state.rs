@@ -143,6 +143,18 @@ impl PowerState {
     pub const fn number(self) -> u8 {
         self as u8
     }
+
+    /// As refusals name it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NoState => "pending",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Shutdown => "shutdown",
+            Self::Crashed => "crashed",
+            Self::Suspended => "suspended",
+        }
+    }
 }
 
 impl From<PowerState> for u8 {

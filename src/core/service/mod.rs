@@ -1,6 +1,7 @@
 //! Use cases, one file per resource: authorise, load, let the rules decide, record and enqueue in one transaction.
 
 pub mod consoles;
+pub mod figures;
 pub mod flavors;
 pub mod identity;
 pub mod images;
@@ -42,6 +43,7 @@ pub struct Services {
     /// For what can only be read from the machine: console logs, diagnostics, the bytes of images.
     pub host: Host,
     pub consoles: consoles::ConsoleService,
+    pub figures: figures::FiguresService,
     pub flavors: flavors::FlavorService,
     pub identity: identity::IdentityService,
     pub images: images::ImageService,
@@ -57,6 +59,7 @@ impl Services {
     pub fn new(deps: Deps, host: Host, node: Arc<Node>, settings: Settings) -> Self {
         Self {
             consoles: consoles::ConsoleService::new(deps.clone(), host.hypervisor.clone(), settings.consoles),
+            figures: figures::FiguresService::new(deps.clone(), host.hypervisor.clone()),
             flavors: flavors::FlavorService::new(deps.clone()),
             identity: identity::IdentityService::new(deps.clone(), settings.identity),
             images: images::ImageService::new(deps.clone(), host.images.clone(), settings.images),
@@ -65,7 +68,7 @@ impl Services {
             networks: networks::NetworksService::new(deps.clone(), host.network.clone()),
             node: node::NodeService::new(deps.clone(), host.clone(), node.clone()),
             quotas: quotas::QuotaService::new(deps.clone()),
-            servers: servers::Servers::new(deps.clone(), host.storage.clone(), node),
+            servers: servers::Servers::new(deps.clone(), host.storage.clone(), host.hypervisor.clone(), node),
             host,
             deps,
         }

@@ -101,10 +101,24 @@ pub fn domain_spec(env: &ServerEnv, subject: &Subject, files: &ServerFiles) -> D
     })
 }
 
-/// Ensures that the guest runs on what the rows say.
+/// Ensures that the guest runs on what the rows say. Memory that was saved is let go: it may not fit its disks any more.
 pub async fn power_on(env: &ServerEnv, subject: &Subject) -> Result<(), StepError> {
+    env.hypervisor.discard_saved(subject.server.id).await.blame("Letting the guest's saved memory go")?;
     define(env, subject).await?;
     env.hypervisor.start(subject.server.id).await.blame("Starting the guest")
+}
+
+/// Ensures that a guest whose memory is on the disk goes on from there.
+pub async fn wake(env: &ServerEnv, subject: &Subject) -> Result<(), StepError> {
+    reserve_addresses(env, subject).await?;
+    let started = env.hypervisor.start(subject.server.id).await.blame("Restoring the guest's memory");
+    started.map_err(|mut error| {
+        if !error.transient {
+            error.message +=
+                ". Reboot the server hard: it then begins from its disk, without what was in its memory.";
+        }
+        error
+    })
 }
 
 /// Ensures that the guest does not run.

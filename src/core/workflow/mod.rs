@@ -9,11 +9,16 @@ mod domain;
 pub mod guest;
 pub mod network_sync;
 mod record;
+pub mod server_crash_dump;
 pub mod server_create;
 pub mod server_delete;
+pub mod server_pause;
 pub mod server_reboot;
+pub mod server_resume;
 pub mod server_start;
 pub mod server_stop;
+pub mod server_suspend;
+pub mod server_unpause;
 mod shut_down;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -55,6 +60,11 @@ pub fn register(engine: Engine, env: &Arc<ServerEnv>) -> Engine {
         .register::<server_start::ServerStart>(env.clone())
         .register::<server_stop::ServerStop>(env.clone())
         .register::<server_reboot::ServerReboot>(env.clone())
+        .register::<server_pause::ServerPause>(env.clone())
+        .register::<server_unpause::ServerUnpause>(env.clone())
+        .register::<server_suspend::ServerSuspend>(env.clone())
+        .register::<server_resume::ServerResume>(env.clone())
+        .register::<server_crash_dump::ServerCrashDump>(env.clone())
 }
 
 /// What every task of a server knows.

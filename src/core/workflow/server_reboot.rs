@@ -1,5 +1,5 @@
-//! Reboots a server: by asking the guest (soft), or by cutting its power and starting it as its row says (hard). A soft
-//! reboot that the guest does not hear becomes a hard one.
+//! Reboots a server: the guest is shut down, by asking it (soft) or by cutting its power (hard), and started as its row
+//! says. A soft reboot that the guest does not hear becomes a hard one. A guest that was saved begins from its disk.
 //!
 //! ```text
 //! soft: rebooting      -> reboot_pending      -> reboot_started      -> active
@@ -26,8 +26,6 @@ pub struct RebootState {
     pub task: ServerTask,
     /// What was asked for.
     pub hard: bool,
-    /// Whether the guest has rebooted by itself, so that nothing more is to be done.
-    pub rebooted: bool,
     /// Whether the guest was seen running when the last step failed.
     pub runs: bool,
 }
@@ -107,8 +105,7 @@ fn go_down<'a>(env: &'a ServerEnv, state: &'a mut RebootState, context: &'a Step
         if !state.hard {
             let subject = env.load(id).await?;
             let patience = shut_down::patience(env, &subject.server);
-            if shut_down::reboot(env, id, patience, context).await? {
-                state.rebooted = true;
+            if shut_down::shut_down(env, id, patience, context).await? {
                 return Ok(());
             }
             shut_down::gave_way(context)?;
@@ -121,9 +118,6 @@ fn go_down<'a>(env: &'a ServerEnv, state: &'a mut RebootState, context: &'a Step
 fn come_up<'a>(env: &'a ServerEnv, state: &'a mut RebootState, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move {
         let id = state.task.server;
-        if state.rebooted {
-            return Ok(());
-        }
         let result = async {
             let subject = env.load(id).await?;
             bring_up::reserve_addresses(env, &subject).await?;

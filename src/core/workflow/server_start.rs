@@ -1,9 +1,10 @@
 //! Starts a stopped server: stopped/powering-on -> active. A failure leaves it stopped.
 
 use super::record;
-use super::{ServerEnv, ServerTask, bring_up};
+use super::{Blame, ServerEnv, ServerTask, bring_up};
 use crate::core::port::PortStatus;
 use crate::core::server::state::{PowerState, TaskState, VmState};
+use crate::host::hypervisor::DomainState;
 use crate::store::servers::Outcome;
 use crate::store::{Connection, StoreError, server_ports};
 use crate::task::{Cause, Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
@@ -63,6 +64,11 @@ impl Workflow for ServerStart {
 fn power_on<'a>(env: &'a ServerEnv, task: &'a mut ServerTask, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move {
         let subject = env.load(task.server).await?;
+        // Somebody may have saved it behind our back, as the host may when it goes down. Nothing has changed since.
+        if env.hypervisor.state(task.server).await.blame("Looking at the guest")? == Some(DomainState::Saved)
+        {
+            return bring_up::wake(env, &subject).await;
+        }
         bring_up::reserve_addresses(env, &subject).await?;
         bring_up::power_on(env, &subject).await
     })

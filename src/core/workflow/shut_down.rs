@@ -1,5 +1,5 @@
-//! Waiting for a guest: until it is off, or until it has rebooted. Listens to the host's events; looks now and then,
-//! since an event can be lost.
+//! Asking a guest to shut down, and waiting until it is off. Listens to the host's events; looks now and then, since an
+//! event can be lost.
 
 use super::{Blame, ServerEnv};
 use crate::core::ids::ServerId;
@@ -74,36 +74,6 @@ pub async fn runs(env: &ServerEnv, id: ServerId) -> Result<bool, StepError> {
         ) => true,
         Some(DomainState::ShutOff | DomainState::Crashed | DomainState::Saved) | None => false,
     })
-}
-
-/// Asks the guest to reboot and waits. Says whether it did.
-pub async fn reboot(
-    env: &ServerEnv,
-    id: ServerId,
-    patience: Duration,
-    context: &StepContext,
-) -> Result<bool, StepError> {
-    let mut events = env.hypervisor.events();
-    if let Err(error) = env.hypervisor.request_reboot(id).await {
-        tracing::debug!(server = %id, %error, "the guest could not be asked to reboot");
-        return Ok(false);
-    }
-    let deadline = Instant::now() + patience;
-    loop {
-        tokio::select! {
-            event = events.recv() => match event {
-                Ok(HostEvent::DomainRebooted(rebooted)) if rebooted == id => return Ok(true),
-                // It went off in place of rebooting.
-                Ok(HostEvent::DomainChanged(changed)) if changed == id && !runs(env, id).await? => {
-                    return Ok(false);
-                }
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return Ok(false),
-            },
-            () = tokio::time::sleep_until(deadline) => return Ok(false),
-            () = context.preempted.cancelled() => return Ok(false),
-        }
-    }
 }
 
 /// Fails when a later task wants this one to stop: that one decides what becomes of the guest.

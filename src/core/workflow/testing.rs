@@ -126,7 +126,8 @@ impl Bench {
         let engine = register(Engine::new(store.clone(), now, tuning, self.points.clone()), &env);
         let tasks = engine.start();
         let deps = Deps { store: store.clone(), clock: clock.clone(), tasks: tasks.clone() };
-        let servers = Servers::new(deps.clone(), self.storage.clone(), self.node.clone());
+        let servers =
+            Servers::new(deps.clone(), self.storage.clone(), self.hypervisor.clone(), self.node.clone());
         let process = Process { store, tasks, servers, env, clock };
         process.furnish(deps, self).await;
         process

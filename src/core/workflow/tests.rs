@@ -19,10 +19,18 @@ enum Case {
     RebootSoft,
     RebootDeaf,
     RebootHard,
+    RebootPaused,
+    RebootSuspended,
+    Pause,
+    Unpause,
+    Suspend,
+    Resume,
+    DeleteSuspended,
+    CrashDump,
 }
 
 impl Case {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 16] = [
         Self::Create,
         Self::Delete,
         Self::Start,
@@ -31,17 +39,32 @@ impl Case {
         Self::RebootSoft,
         Self::RebootDeaf,
         Self::RebootHard,
+        Self::RebootPaused,
+        Self::RebootSuspended,
+        Self::Pause,
+        Self::Unpause,
+        Self::Suspend,
+        Self::Resume,
+        Self::DeleteSuspended,
+        Self::CrashDump,
     ];
 
     fn workflow(self) -> (&'static str, &'static [&'static str]) {
         match self {
             Self::Create => ("server_create", &["networking", "block_device_mapping", "spawning"]),
-            Self::Delete => ("server_delete", &["domain", "remains"]),
+            Self::Pause => ("server_pause", &["pause"]),
+            Self::Unpause => ("server_unpause", &["unpause"]),
+            Self::Suspend => ("server_suspend", &["save"]),
+            Self::Resume => ("server_resume", &["restore"]),
+            Self::CrashDump => ("server_crash_dump", &["interrupt"]),
+            Self::Delete | Self::DeleteSuspended => ("server_delete", &["domain", "remains"]),
             Self::Start => ("server_start", &["power_on"]),
             Self::Stop | Self::StopDeaf => ("server_stop", &["power_off"]),
-            Self::RebootSoft | Self::RebootDeaf | Self::RebootHard => {
-                ("server_reboot", &["pending", "started"])
-            }
+            Self::RebootSoft
+            | Self::RebootDeaf
+            | Self::RebootHard
+            | Self::RebootPaused
+            | Self::RebootSuspended => ("server_reboot", &["pending", "started"]),
         }
     }
 
@@ -53,10 +76,15 @@ impl Case {
         }
         let id = process.create(bench.command("web")).await;
         process.tasks.settled().await.unwrap();
-        if self == Self::Start {
-            process.servers.stop(&owner(), id).await.unwrap();
-            process.tasks.settled().await.unwrap();
+        match self {
+            Self::Start => process.servers.stop(&owner(), id).await.unwrap(),
+            Self::Unpause | Self::RebootPaused => process.servers.pause(&owner(), id).await.unwrap(),
+            Self::Resume | Self::RebootSuspended | Self::DeleteSuspended => {
+                process.servers.suspend(&owner(), id).await.unwrap();
+            }
+            _ => {}
         }
+        process.tasks.settled().await.unwrap();
         if matches!(self, Self::StopDeaf | Self::RebootDeaf) {
             bench.hypervisor.set_manners(id, Manners::Deaf);
         }
@@ -68,11 +96,18 @@ impl Case {
         let Some(id) = id else { return process.create(bench.command("web")).await };
         match self {
             Self::Create => {}
-            Self::Delete => process.servers.delete(&owner, id, false).await.unwrap(),
+            Self::Delete | Self::DeleteSuspended => process.servers.delete(&owner, id, false).await.unwrap(),
+            Self::Pause => process.servers.pause(&owner, id).await.unwrap(),
+            Self::Unpause => process.servers.unpause(&owner, id).await.unwrap(),
+            Self::Suspend => process.servers.suspend(&owner, id).await.unwrap(),
+            Self::Resume => process.servers.resume(&owner, id).await.unwrap(),
+            Self::CrashDump => process.servers.trigger_crash_dump(&owner, id).await.unwrap(),
             Self::Start => process.servers.start(&owner, id).await.unwrap(),
             Self::Stop | Self::StopDeaf => process.servers.stop(&owner, id).await.unwrap(),
             Self::RebootSoft | Self::RebootDeaf => process.servers.reboot(&owner, id, false).await.unwrap(),
-            Self::RebootHard => process.servers.reboot(&owner, id, true).await.unwrap(),
+            Self::RebootHard | Self::RebootPaused | Self::RebootSuspended => {
+                process.servers.reboot(&owner, id, true).await.unwrap();
+            }
         }
         id
     }
@@ -89,7 +124,8 @@ struct Outcome {
     deleted: bool,
     fault: bool,
     nics: usize,
-    domain: Option<crate::host::hypervisor::DomainState>,
+    /// What the guest does, and how often it began from its disk.
+    domain: Option<(crate::host::hypervisor::DomainState, u32)>,
     files: bool,
     reservations: usize,
     actions: Vec<(String, Option<String>, Vec<(String, Option<String>)>)>,
@@ -124,7 +160,7 @@ async fn outcome(bench: &Bench, process: &Process, id: ServerId) -> Outcome {
         deleted: row.deleted_at.is_some(),
         fault,
         nics,
-        domain: domains.domains.get(&id).map(|domain| domain.state),
+        domain: domains.domains.get(&id).map(|domain| (domain.state, domain.boots)),
         files: files.contains_key(&id),
         reservations: networks.networks.values().map(|network| network.ports.len()).sum(),
         actions,
@@ -153,16 +189,27 @@ async fn twins_end_where_the_table_says() {
     for case in Case::ALL {
         let (outcome, _) = run(case, None).await;
         let vm = match case {
-            Case::Create | Case::Start | Case::RebootSoft | Case::RebootDeaf | Case::RebootHard => {
-                VmState::Active
-            }
             Case::Stop | Case::StopDeaf => VmState::Stopped,
-            Case::Delete => VmState::Deleted,
+            Case::Delete | Case::DeleteSuspended => VmState::Deleted,
+            Case::Pause => VmState::Paused,
+            Case::Suspend => VmState::Suspended,
+            _ => VmState::Active,
+        };
+        let boots = match case {
+            Case::Start
+            | Case::RebootSoft
+            | Case::RebootDeaf
+            | Case::RebootHard
+            | Case::RebootPaused
+            | Case::RebootSuspended => 2,
+            // What was in the guest's memory is still there.
+            _ => 1,
         };
         assert_eq!(outcome.vm_state, vm, "{case:?}");
         assert_eq!(outcome.task, None, "{case:?}");
         assert!(!outcome.fault, "{case:?}");
-        let there = case != Case::Delete;
+        let there = vm != VmState::Deleted;
+        assert!(outcome.domain.is_none_or(|(_, begun)| begun == boots), "{case:?} {outcome:?}");
         assert_eq!(
             (outcome.domain.is_some(), outcome.files, outcome.reservations == 1, outcome.nics == 1),
             (there, there, there, there),
@@ -240,7 +287,18 @@ async fn a_failed_create_leaves_nothing_but_its_fault() {
 
 #[tokio::test]
 async fn a_failed_action_leaves_the_server_as_the_table_says() {
-    for case in [Case::Start, Case::Stop, Case::StopDeaf, Case::RebootSoft, Case::RebootHard] {
+    for case in [
+        Case::Start,
+        Case::Stop,
+        Case::StopDeaf,
+        Case::RebootSoft,
+        Case::RebootHard,
+        Case::Pause,
+        Case::Unpause,
+        Case::Suspend,
+        Case::Resume,
+        Case::CrashDump,
+    ] {
         for step in case.workflow().1 {
             for moment in [Moment::AfterStart, Moment::AfterRun] {
                 let (outcome, met) = run(case, Some((step, moment, Effect::Fail))).await;
@@ -249,7 +307,8 @@ async fn a_failed_action_leaves_the_server_as_the_table_says() {
                 assert!(outcome.fault, "{case:?} {step}");
                 let vm = match case {
                     Case::Start => VmState::Stopped,
-                    Case::Stop | Case::StopDeaf => VmState::Active,
+                    Case::Stop | Case::StopDeaf | Case::Pause | Case::CrashDump => VmState::Active,
+                    Case::Unpause => VmState::Paused,
                     // The failpoint is the engine's: the step had no chance to see that the guest runs.
                     _ => VmState::Error,
                 };
@@ -258,6 +317,41 @@ async fn a_failed_action_leaves_the_server_as_the_table_says() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_resume_whose_memory_is_damaged_says_how_to_go_on() {
+    let bench = Bench::new();
+    let (process, id) = Case::Resume.prepare(&bench).await;
+    let id = id.unwrap();
+    bench.hypervisor.damage_saved(id);
+    process.servers.resume(&owner(), id).await.unwrap();
+    process.tasks.settled().await.unwrap();
+    assert_eq!(process.row(id).await.vm_state, VmState::Error);
+    let detail = process.servers.show(&owner(), id).await.unwrap();
+    let words = detail.fault.unwrap().message;
+    assert!(
+        words.starts_with("Restoring the guest's memory failed") && words.contains("Reboot the server hard"),
+        "{words}"
+    );
+    process.servers.reboot(&owner(), id, true).await.unwrap();
+    process.tasks.settled().await.unwrap();
+    assert_eq!(process.row(id).await.vm_state, VmState::Active);
+    assert_eq!(bench.hypervisor.inventory().domains[&id].boots, 2);
+}
+
+#[tokio::test]
+async fn a_guest_that_was_saved_behind_our_back_goes_on_where_it_was() {
+    let bench = Bench::new();
+    let (process, id) = Case::Stop.prepare(&bench).await;
+    let id = id.unwrap();
+    bench.hypervisor.set_state(id, crate::host::hypervisor::DomainState::Saved);
+    process.servers.stop(&owner(), id).await.unwrap();
+    process.tasks.settled().await.unwrap();
+    process.servers.start(&owner(), id).await.unwrap();
+    process.tasks.settled().await.unwrap();
+    assert_eq!(process.row(id).await.vm_state, VmState::Active);
+    assert_eq!(bench.hypervisor.inventory().domains[&id].boots, 1);
 }
 
 #[tokio::test]

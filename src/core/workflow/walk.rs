@@ -21,6 +21,8 @@ use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state
 enum Expected {
     Active,
     Stopped,
+    Paused,
+    Suspended,
     /// A fault of the host was met: whatever the failure rules allow.
     Unsure,
     Deleted,
@@ -32,15 +34,38 @@ enum Verb {
     Stop,
     RebootSoft,
     RebootHard,
+    Pause,
+    Unpause,
+    Suspend,
+    Resume,
+    CrashDump,
     Delete,
 }
 
 impl Verb {
+    const ALL: [Self; 10] = [
+        Self::Start,
+        Self::Stop,
+        Self::RebootSoft,
+        Self::RebootHard,
+        Self::Pause,
+        Self::Unpause,
+        Self::Suspend,
+        Self::Resume,
+        Self::CrashDump,
+        Self::Delete,
+    ];
+
     fn workflow(self) -> (&'static str, &'static [&'static str]) {
         match self {
             Self::Start => ("server_start", &["power_on"]),
             Self::Stop => ("server_stop", &["power_off"]),
             Self::RebootSoft | Self::RebootHard => ("server_reboot", &["pending", "started"]),
+            Self::Pause => ("server_pause", &["pause"]),
+            Self::Unpause => ("server_unpause", &["unpause"]),
+            Self::Suspend => ("server_suspend", &["save"]),
+            Self::Resume => ("server_resume", &["restore"]),
+            Self::CrashDump => ("server_crash_dump", &["interrupt"]),
             Self::Delete => ("server_delete", &["domain", "remains"]),
         }
     }
@@ -53,9 +78,14 @@ impl Verb {
             (_, Expected::Unsure) => Some(Expected::Unsure),
             (Self::Start, Expected::Stopped)
             | (Self::RebootSoft, Expected::Active)
-            | (Self::RebootHard, Expected::Active | Expected::Stopped) => Some(Expected::Active),
+            | (Self::Unpause, Expected::Paused)
+            | (Self::Resume, Expected::Suspended)
+            | (Self::RebootHard, _) => Some(Expected::Active),
             (Self::Stop, Expected::Active) => Some(Expected::Stopped),
-            (Self::Start, Expected::Active) | (Self::Stop | Self::RebootSoft, Expected::Stopped) => None,
+            (Self::Pause, Expected::Active) => Some(Expected::Paused),
+            (Self::Suspend, Expected::Active) => Some(Expected::Suspended),
+            (Self::CrashDump, Expected::Active | Expected::Paused) => Some(from),
+            _ => None,
         }
     }
 }
@@ -82,7 +112,17 @@ enum Move {
 
 const MOMENTS: [Moment; 5] =
     [Moment::BeforeStart, Moment::AfterStart, Moment::AfterRun, Moment::BeforeClose, Moment::AfterClose];
-const CALLS: [Call; 5] = [Call::Define, Call::Start, Call::Destroy, Call::State, Call::EnsurePort];
+const CALLS: [Call; 9] = [
+    Call::Define,
+    Call::Start,
+    Call::Destroy,
+    Call::State,
+    Call::Pause,
+    Call::Unpause,
+    Call::Save,
+    Call::DiscardSaved,
+    Call::EnsurePort,
+];
 const FAILURES: [Failure; 3] = [Failure::Failed, Failure::Unreachable, Failure::Deadline];
 
 struct Model;
@@ -96,15 +136,7 @@ impl ReferenceStateMachine for Model {
     }
 
     fn transitions(state: &Self::State) -> BoxedStrategy<Move> {
-        let verb = || {
-            prop::sample::select(vec![
-                Verb::Start,
-                Verb::Stop,
-                Verb::RebootSoft,
-                Verb::RebootHard,
-                Verb::Delete,
-            ])
-        };
+        let verb = || prop::sample::select(Verb::ALL.to_vec());
         let call = || (prop::sample::select(CALLS.to_vec()), prop::sample::select(FAILURES.to_vec()));
         let creates = prop_oneof![
             4 => Just(Move::Create),
@@ -147,7 +179,7 @@ impl ReferenceStateMachine for Model {
             },
             Move::ActThenDelete(id, _) => state[*id] = Expected::Deleted,
             Move::GuestGoesOff(id, _) => {
-                if state[*id] == Expected::Active {
+                if matches!(state[*id], Expected::Active | Expected::Paused) {
                     state[*id] = Expected::Stopped;
                 }
             }
@@ -162,9 +194,11 @@ impl ReferenceStateMachine for Model {
             | Move::ActCrashing(id, ..)
             | Move::ActFailing(id, ..)
             | Move::ActThenDelete(id, _)
-            | Move::GuestGoesOff(id, _)
-            | Move::GuestIsStarted(id)
             | Move::BecomeDeaf(id) => *id < state.len(),
+            // There is no guest that could do anything by itself while its memory is on the disk.
+            Move::GuestGoesOff(id, _) | Move::GuestIsStarted(id) => {
+                *id < state.len() && state[*id] != Expected::Suspended
+            }
             Move::Create
             | Move::CreateCrashing(..)
             | Move::CreateFailing(..)
@@ -201,6 +235,11 @@ impl System {
                 Verb::Stop => servers.stop(&owner, id).await,
                 Verb::RebootSoft => servers.reboot(&owner, id, false).await,
                 Verb::RebootHard => servers.reboot(&owner, id, true).await,
+                Verb::Pause => servers.pause(&owner, id).await,
+                Verb::Unpause => servers.unpause(&owner, id).await,
+                Verb::Suspend => servers.suspend(&owner, id).await,
+                Verb::Resume => servers.resume(&owner, id).await,
+                Verb::CrashDump => servers.trigger_crash_dump(&owner, id).await,
                 Verb::Delete => servers.delete(&owner, id, false).await,
             }
         })
@@ -215,7 +254,9 @@ impl System {
             self.bench.hypervisor.faults().clear();
             self.bench.network.faults().clear();
             self.runtime.block_on(async {
-                sync_all(&process.env, process.clock.now()).await.unwrap();
+                sync_all(&process.env, &std::collections::BTreeSet::new(), process.clock.now())
+                    .await
+                    .unwrap();
                 process.tasks.wake();
             });
             self.process = Some(process);
@@ -337,13 +378,22 @@ impl StateMachineTest for Walk {
                         "{domain:?}"
                     );
                 }
+                Expected::Paused => {
+                    assert_eq!(row.vm_state, VmState::Paused, "{row:?}");
+                    // Somebody may have let it go on behind our back.
+                    assert!(matches!(domain, Some(DomainState::Paused | DomainState::Running)), "{domain:?}");
+                }
+                Expected::Suspended => {
+                    assert_eq!((row.vm_state, domain), (VmState::Suspended, Some(DomainState::Saved)));
+                    assert_eq!(row.power_state, PowerState::Shutdown);
+                }
                 Expected::Unsure => match row.vm_state {
                     VmState::Active => assert_eq!(domain, Some(DomainState::Running)),
                     VmState::Stopped => {
                         assert!(matches!(domain, Some(DomainState::ShutOff | DomainState::Crashed)));
                     }
                     VmState::Error if row.host.is_none() => assert!(domain.is_none() && !has_files),
-                    VmState::Error => {}
+                    VmState::Error | VmState::Paused | VmState::Suspended => {}
                     other => panic!("{other} after a fault"),
                 },
             }

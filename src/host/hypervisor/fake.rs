@@ -4,10 +4,12 @@
 //! the letter, since the same tests run over it and over libvirt. No threads and no timers of its own: a guest acts
 //! when it is looked at or when the test says so.
 
-use super::spec::DomainSpec;
+use super::spec::{DomainSpec, NicAttachment};
+use super::statistics::{DiskStatistics, NicStatistics, Statistics};
 use super::{DomainState, HostEvent, HostFacts, Hypervisor, HypervisorError};
 use crate::core::ids::ServerId;
 use crate::host::faults::{Call, Failure, FaultScript};
+use crate::host::net::tap_name;
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
@@ -16,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
 
-/// How a guest answers a request to shut down or to reboot.
+/// How a guest answers a request to shut down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Manners {
     /// Before the request returns.
@@ -43,6 +45,8 @@ pub struct FakeDomain {
     /// What the guest was started with; differs from `spec` after a redefinition under a running guest.
     pub started_with: Option<DomainSpec>,
     pub state: DomainState,
+    /// How often the guest began from its disk.
+    pub boots: u32,
 }
 
 #[derive(Default)]
@@ -52,6 +56,8 @@ struct Inner {
     default_manners: Manners,
     shutting_down: BTreeMap<ServerId, u32>,
     refuses_to_start: BTreeSet<ServerId>,
+    unreadable: BTreeSet<ServerId>,
+    interrupted: BTreeMap<ServerId, u32>,
     displays: BTreeMap<ServerId, UnixStream>,
     serials: BTreeMap<ServerId, UnixStream>,
 }
@@ -126,6 +132,16 @@ impl FakeHypervisor {
         } else {
             inner.refuses_to_start.remove(&id);
         }
+    }
+
+    /// Makes the saved memory of this domain unreadable, as on a damaged disk, until it is discarded.
+    pub fn damage_saved(&self, id: ServerId) {
+        self.lock().unreadable.insert(id);
+    }
+
+    /// How many non-maskable interrupts a guest has got.
+    pub fn interrupts(&self, id: ServerId) -> u32 {
+        self.lock().interrupted.get(&id).copied().unwrap_or_default()
     }
 
     /// Puts a domain of somebody else on the host.
@@ -224,11 +240,44 @@ impl FakeDomain {
 
     fn enter(&mut self, state: DomainState) {
         self.state = state;
-        if !self.is_active() {
+        if self.is_active() {
+            if self.started_with.is_none() {
+                self.started_with = Some(self.spec.clone());
+                self.boots += 1;
+            }
+        } else if state != DomainState::Saved {
             self.started_with = None;
-        } else if self.started_with.is_none() {
-            self.started_with = Some(self.spec.clone());
         }
+    }
+}
+
+impl FakeDomain {
+    /// Figures of a guest that has done next to nothing; `None` of one that is off.
+    fn statistics(&self) -> Option<Statistics> {
+        let spec = self.started_with.as_ref().filter(|_| self.is_active())?;
+        let memory_kib = spec.memory_mib * 1024;
+        let disk = |target: &String| DiskStatistics {
+            target: target.clone(),
+            read_requests: Some(1),
+            read_bytes: Some(512),
+            write_requests: Some(0),
+            write_bytes: Some(0),
+            errors: None,
+        };
+        Some(Statistics {
+            virt_type: "qemu",
+            cpu_time_ns: Some(1_000_000_000),
+            vcpu_time_ns: (0..spec.vcpus).map(|number| (number, 1_000_000)).collect(),
+            memory_maximum_kib: Some(memory_kib),
+            memory: BTreeMap::from([("actual".to_owned(), memory_kib)]),
+            disks: spec.disks.iter().map(|each| disk(&each.target)).collect(),
+            nics: spec
+                .nics
+                .iter()
+                .filter(|nic| matches!(nic.attachment, NicAttachment::HostNetwork { .. }))
+                .map(|nic| NicStatistics { device: tap_name(nic.port), ..NicStatistics::default() })
+                .collect(),
+        })
     }
 }
 
@@ -301,8 +350,12 @@ impl Hypervisor for FakeHypervisor {
             if let Some(domain) = inner.host.domains.get_mut(&spec.id) {
                 domain.spec = spec.clone();
             } else {
-                let domain =
-                    FakeDomain { spec: spec.clone(), started_with: None, state: DomainState::ShutOff };
+                let domain = FakeDomain {
+                    spec: spec.clone(),
+                    started_with: None,
+                    state: DomainState::ShutOff,
+                    boots: 0,
+                };
                 inner.host.domains.insert(spec.id, domain);
             }
             events.push(HostEvent::DomainChanged(spec.id));
@@ -314,6 +367,7 @@ impl Hypervisor for FakeHypervisor {
     async fn start(&self, id: ServerId) -> Result<(), HypervisorError> {
         self.call(Call::Start, |inner, events| {
             let refuses = inner.refuses_to_start.contains(&id);
+            let unreadable = inner.unreadable.contains(&id);
             let domain = inner.ours(id)?;
             if domain.is_active() {
                 return match domain.state {
@@ -321,7 +375,7 @@ impl Hypervisor for FakeHypervisor {
                     state => Err(HypervisorError::WrongState(format!("the domain is {state:?}"))),
                 };
             }
-            if refuses {
+            if refuses || (unreadable && domain.state == DomainState::Saved) {
                 return Err(failed(Call::Start, Failure::Failed));
             }
             domain.enter(DomainState::Running);
@@ -349,14 +403,94 @@ impl Hypervisor for FakeHypervisor {
         .await
     }
 
-    async fn request_reboot(&self, id: ServerId) -> Result<(), HypervisorError> {
-        self.call(Call::RequestReboot, |inner, events| {
-            inner.running(id, "reboot")?;
-            match inner.manners(id) {
-                Manners::Prompt | Manners::AfterLooks(_) => events.push(HostEvent::DomainRebooted(id)),
-                Manners::Deaf => {}
+    async fn pause(&self, id: ServerId) -> Result<(), HypervisorError> {
+        self.call(Call::Pause, |inner, events| {
+            if inner.ours(id)?.state == DomainState::Paused {
+                return Ok(());
+            }
+            inner.running(id, "pause")?;
+            inner.shutting_down.remove(&id);
+            inner.ours(id)?.enter(DomainState::Paused);
+            events.push(HostEvent::DomainChanged(id));
+            Ok(())
+        })
+        .await
+    }
+
+    async fn unpause(&self, id: ServerId) -> Result<(), HypervisorError> {
+        self.call(Call::Unpause, |inner, events| {
+            let domain = inner.ours(id)?;
+            match domain.state {
+                DomainState::Running | DomainState::ShuttingDown => return Ok(()),
+                DomainState::Paused | DomainState::PausedOnIoError => domain.enter(DomainState::Running),
+                state => {
+                    return Err(HypervisorError::WrongState(format!(
+                        "cannot unpause a domain that is {state:?}"
+                    )));
+                }
+            }
+            events.push(HostEvent::DomainChanged(id));
+            Ok(())
+        })
+        .await
+    }
+
+    async fn save(&self, id: ServerId) -> Result<(), HypervisorError> {
+        self.call(Call::Save, |inner, events| {
+            let domain = inner.ours(id)?;
+            if domain.state == DomainState::Saved {
+                return Ok(());
+            }
+            if !domain.is_active() {
+                return Err(HypervisorError::WrongState("cannot save a domain that is off".into()));
+            }
+            domain.enter(DomainState::Saved);
+            inner.shutting_down.remove(&id);
+            events.push(HostEvent::DomainChanged(id));
+            Ok(())
+        })
+        .await
+    }
+
+    async fn discard_saved(&self, id: ServerId) -> Result<(), HypervisorError> {
+        self.call(Call::DiscardSaved, |inner, _| {
+            inner.unreadable.remove(&id);
+            if let Some(domain) = inner.host.domains.get_mut(&id)
+                && domain.state == DomainState::Saved
+            {
+                domain.enter(DomainState::ShutOff);
             }
             Ok(())
+        })
+        .await
+    }
+
+    async fn inject_nmi(&self, id: ServerId) -> Result<(), HypervisorError> {
+        self.call(Call::InjectNmi, |inner, _| {
+            if !inner.ours(id)?.is_active() {
+                return Err(HypervisorError::WrongState("cannot interrupt a domain that is off".into()));
+            }
+            *inner.interrupted.entry(id).or_default() += 1;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn statistics(&self, id: ServerId) -> Result<Option<Statistics>, HypervisorError> {
+        self.call(Call::Statistics, |inner, _| {
+            let Some(domain) = inner.host.domains.get(&id) else { return Ok(None) };
+            domain
+                .statistics()
+                .map(Some)
+                .ok_or_else(|| HypervisorError::WrongState("a domain that is off uses nothing".into()))
+        })
+        .await
+    }
+
+    async fn all_statistics(&self) -> Result<Vec<(ServerId, Statistics)>, HypervisorError> {
+        self.call(Call::Statistics, |inner, _| {
+            let domains = inner.host.domains.iter();
+            Ok(domains.filter_map(|(id, domain)| Some((*id, domain.statistics()?))).collect())
         })
         .await
     }
@@ -425,85 +559,5 @@ impl Hypervisor for FakeHypervisor {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::host::faults::Fault;
-    use crate::host::hypervisor::spec::{Firmware, VideoModel};
-
-    fn spec(number: u32) -> DomainSpec {
-        DomainSpec {
-            id: ServerId::random(),
-            name: format!("instance-{number:08x}"),
-            display_name: "web".into(),
-            flavor_name: "m1.tiny".into(),
-            project_id: "p".into(),
-            user_id: "u".into(),
-            vcpus: 1,
-            memory_mib: 64,
-            firmware: Firmware::Bios,
-            machine: None,
-            disks: Vec::new(),
-            nics: Vec::new(),
-            console_log: "/nowhere/console.log".into(),
-            video: VideoModel::Virtio,
-            spare_ports: 0,
-        }
-    }
-
-    #[tokio::test]
-    async fn a_life_ends_as_it_began() {
-        let fake = FakeHypervisor::new();
-        let before = fake.inventory();
-        let mut events = fake.events();
-        let spec = spec(1);
-        fake.define(&spec).await.unwrap();
-        fake.start(spec.id).await.unwrap();
-        fake.start(spec.id).await.unwrap();
-        assert_eq!(fake.state(spec.id).await.unwrap(), Some(DomainState::Running));
-        assert!(matches!(fake.undefine(spec.id).await, Err(HypervisorError::WrongState(_))));
-        fake.destroy(spec.id).await.unwrap();
-        fake.undefine(spec.id).await.unwrap();
-        fake.undefine(spec.id).await.unwrap();
-        assert_eq!(fake.inventory(), before);
-        assert_eq!(events.recv().await.unwrap(), HostEvent::DomainChanged(spec.id));
-    }
-
-    #[tokio::test]
-    async fn slow_and_deaf_guests() {
-        let fake = FakeHypervisor::new();
-        let spec = spec(1);
-        fake.define(&spec).await.unwrap();
-        fake.start(spec.id).await.unwrap();
-        fake.set_manners(spec.id, Manners::Deaf);
-        fake.request_shutdown(spec.id).await.unwrap();
-        assert_eq!(fake.state(spec.id).await.unwrap(), Some(DomainState::Running));
-        fake.set_manners(spec.id, Manners::AfterLooks(2));
-        fake.request_shutdown(spec.id).await.unwrap();
-        assert_eq!(fake.state(spec.id).await.unwrap(), Some(DomainState::Running));
-        assert_eq!(fake.state(spec.id).await.unwrap(), Some(DomainState::ShutOff));
-    }
-
-    #[tokio::test]
-    async fn foreign_domains_are_left_alone() {
-        let fake = FakeHypervisor::new();
-        let spec = spec(1);
-        fake.plant_foreign(spec.id, "somebody-else");
-        let before = fake.inventory();
-        assert!(matches!(fake.define(&spec).await, Err(HypervisorError::Foreign(_))));
-        assert!(matches!(fake.start(spec.id).await, Err(HypervisorError::NotFound(_))));
-        fake.destroy(spec.id).await.unwrap();
-        fake.undefine(spec.id).await.unwrap();
-        assert_eq!(fake.state(spec.id).await.unwrap(), None);
-        assert_eq!(fake.inventory(), before);
-    }
-
-    #[tokio::test]
-    async fn a_failure_after_the_work_leaves_the_work() {
-        let fake = FakeHypervisor::new();
-        let spec = spec(1);
-        fake.define(&spec).await.unwrap();
-        fake.faults().nth(Call::Start, 1, Fault::FailAfter(Failure::Deadline));
-        assert!(matches!(fake.start(spec.id).await, Err(HypervisorError::Deadline { .. })));
-        assert_eq!(fake.state(spec.id).await.unwrap(), Some(DomainState::Running));
-    }
-}
+#[path = "fake_tests.rs"]
+mod tests;

@@ -7,10 +7,12 @@
 pub mod fake;
 pub mod libvirt;
 pub mod spec;
+pub mod statistics;
 
 use crate::core::ids::ServerId;
 use async_trait::async_trait;
 use spec::DomainSpec;
+use statistics::Statistics;
 use std::error::Error as StdError;
 use std::os::fd::OwnedFd;
 use tokio::sync::broadcast;
@@ -111,8 +113,28 @@ pub trait Hypervisor: Send + Sync {
     /// Asks the guest to shut down (guest agent or ACPI) and returns at once.
     async fn request_shutdown(&self, id: ServerId) -> Result<(), HypervisorError>;
 
-    /// Asks the guest to reboot (guest agent or ACPI) and returns at once.
-    async fn request_reboot(&self, id: ServerId) -> Result<(), HypervisorError>;
+    /// Ensures that the running guest's processors stand still. Its memory stays where it is.
+    async fn pause(&self, id: ServerId) -> Result<(), HypervisorError>;
+
+    /// Ensures that a paused guest goes on, whatever paused it.
+    async fn unpause(&self, id: ServerId) -> Result<(), HypervisorError>;
+
+    /// Ensures that the guest is off and its memory on the disk, from where [`Hypervisor::start`] takes it, after a
+    /// reboot of the host too. Takes as long as writing the memory does.
+    async fn save(&self, id: ServerId) -> Result<(), HypervisorError>;
+
+    /// Ensures that no memory of the guest is on the disk: its next start is a boot. An absent domain is fine.
+    async fn discard_saved(&self, id: ServerId) -> Result<(), HypervisorError>;
+
+    /// Sends the guest a non-maskable interrupt, at which a guest that is set up so writes a crash dump.
+    async fn inject_nmi(&self, id: ServerId) -> Result<(), HypervisorError>;
+
+    /// What the running guest has used so far; `None` if there is no such domain (or one that is not ours). Of a guest
+    /// whose QEMU does not answer within two seconds, only what can be known without it.
+    async fn statistics(&self, id: ServerId) -> Result<Option<Statistics>, HypervisorError>;
+
+    /// As [`Hypervisor::statistics`], of all running domains that are ours.
+    async fn all_statistics(&self) -> Result<Vec<(ServerId, Statistics)>, HypervisorError>;
 
     /// Ensures that the domain does not run, by force. An absent domain is fine.
     async fn destroy(&self, id: ServerId) -> Result<(), HypervisorError>;

@@ -14,6 +14,7 @@ struct Inner {
     servers: BTreeMap<ServerId, DiskPlan>,
     consoles: BTreeMap<ServerId, Vec<u8>>,
     fail_next: u32,
+    free: Option<u64>,
 }
 
 /// The in-memory storage.
@@ -31,6 +32,11 @@ impl FakeStorage {
     /// Lets the next `count` changes fail as on a full disk.
     pub fn fail_next(&self, count: u32) {
         self.lock().fail_next = count;
+    }
+
+    /// Says how much room is left, in bytes.
+    pub fn set_free(&self, bytes: u64) {
+        self.lock().free = Some(bytes);
     }
 
     /// Puts files of a server on the disk that nobody asked for.
@@ -122,6 +128,6 @@ impl Storage for FakeStorage {
     }
 
     async fn capacity(&self) -> Result<(u64, u64), DiskError> {
-        Ok((1 << 40, 1 << 40))
+        Ok((1 << 40, self.lock().free.unwrap_or(1 << 40)))
     }
 }

@@ -123,7 +123,7 @@ async fn a_hanging_qemu_disturbs_nobody_else() {
     let calls: Vec<_> = (0..8)
         .map(|_| {
             let (host, id) = (here.host.clone(), hung.id);
-            tokio::spawn(async move { host.request_reboot(id).await })
+            tokio::spawn(async move { host.request_shutdown(id).await })
         })
         .collect();
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -131,7 +131,13 @@ async fn a_hanging_qemu_disturbs_nobody_else() {
     let begun = Instant::now();
     assert_eq!(here.host.state(hung.id).await.unwrap(), Some(DomainState::Running));
     assert_eq!(here.host.domains().await.unwrap().len(), 2);
-    here.host.request_reboot(healthy.id).await.unwrap();
+    here.host.request_shutdown(healthy.id).await.unwrap();
+    let of_healthy = here.host.statistics(healthy.id).await.unwrap().unwrap();
+    assert!(of_healthy.memory_maximum_kib.is_some() && of_healthy.cpu_time_ns > Some(0), "{of_healthy:?}");
+    // What needs no QEMU is known of the one that hangs, too.
+    let of_hung = here.host.statistics(hung.id).await.unwrap().unwrap();
+    assert!(of_hung.cpu_time_ns > Some(0) && of_hung.vcpu_time_ns.is_empty(), "{of_hung:?}");
+    assert_eq!(here.host.all_statistics().await.unwrap().len(), 2);
     here.host.destroy(healthy.id).await.unwrap();
     here.host.start(healthy.id).await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());

@@ -1,6 +1,6 @@
 //! `POST /servers/{id}/action`: one key says what is to be done, its value how.
 
-use super::{authorize, consoles, id, tables};
+use super::{authorize, consoles, id, power, tables};
 use crate::api::call::{Call, Outcome, Reply};
 use crate::api::compute::request;
 use crate::api::compute::schema::{self, Schema, wire};
@@ -45,6 +45,41 @@ pub static ACTIONS: &[Action] = &[
     action!("os-start", ALWAYS, Rule::Member("os_compute_api:servers:start"), &tables::ANY_ACTION, start),
     action!("os-stop", ALWAYS, Rule::Member("os_compute_api:servers:stop"), &tables::ANY_ACTION, stop),
     action!("reboot", ALWAYS, Rule::Member("os_compute_api:servers:reboot"), &tables::REBOOT, reboot),
+    action!(
+        "pause",
+        ALWAYS,
+        Rule::Member("os_compute_api:os-pause-server:pause"),
+        &tables::ANY_ACTION,
+        power::pause
+    ),
+    action!(
+        "unpause",
+        ALWAYS,
+        Rule::Member("os_compute_api:os-pause-server:unpause"),
+        &tables::ANY_ACTION,
+        power::unpause
+    ),
+    action!(
+        "suspend",
+        ALWAYS,
+        Rule::Member("os_compute_api:os-suspend-server:suspend"),
+        &tables::ANY_ACTION,
+        power::suspend
+    ),
+    action!(
+        "resume",
+        ALWAYS,
+        Rule::Member("os_compute_api:os-suspend-server:resume"),
+        &tables::ANY_ACTION,
+        power::resume
+    ),
+    action!(
+        "trigger_crash_dump",
+        Window(17, u16::MAX),
+        Rule::Member("os_compute_api:servers:trigger_crash_dump"),
+        &tables::TRIGGER_CRASH_DUMP,
+        power::trigger_crash_dump
+    ),
     action!("lock", ALWAYS, Rule::Member("os_compute_api:os-lock-server:lock"), &tables::LOCK, lock),
     action!(
         "unlock",
@@ -107,7 +142,7 @@ pub async fn act(mut call: Call) -> Outcome {
     (action.handler)(call, id, value).await
 }
 
-fn accepted() -> Outcome {
+pub(super) fn accepted() -> Outcome {
     Ok(Reply::empty(StatusCode::ACCEPTED))
 }
 

@@ -3,10 +3,12 @@
 pub mod actions;
 pub mod consoles;
 mod create;
+pub mod diagnostics;
 pub mod history;
 pub mod ips;
 pub mod metadata;
 pub mod password;
+mod power;
 mod query;
 mod tables;
 pub mod tags;

@@ -336,6 +336,11 @@ pub static REMOTE_CONSOLE: Schema =
 /// An action whose value is not looked at.
 pub static ANY_ACTION: Schema = Schema(&[Types(&[Type::Object])]);
 
+pub static TRIGGER_CRASH_DUMP: Schema = object!(
+    [property("trigger_crash_dump", &[&Schema(&[Types(&[Type::Null])])])],
+    required: &["trigger_crash_dump"]
+);
+
 pub static LOCK: Schema = Schema(&[
     Types(&[Type::Object]),
     Keys(&Object {

@@ -1,6 +1,7 @@
 //! The API as a client sees it, on a cloud without a host.
 
 mod golden;
+mod power;
 mod servers;
 
 use super::serve;

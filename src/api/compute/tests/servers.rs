@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 const IMAGE: &str = "70a599e0-31e7-49b7-b260-868f441e862b";
 
-async fn client() -> Client {
+pub(super) async fn client() -> Client {
     let client = Client::new().await;
     client
         .cloud
@@ -24,13 +24,13 @@ fn body(name: &str) -> Value {
     json!({"server": {"name": name, "imageRef": IMAGE, "flavorRef": 1}})
 }
 
-async fn make(client: &Client, name: &str) -> String {
+pub(super) async fn make(client: &Client, name: &str) -> String {
     let made = client.post("/v2.1/servers", body(name)).await;
     assert_eq!(made.status, 202, "{}", made.body);
     made.body["server"]["id"].as_str().unwrap().to_owned()
 }
 
-async fn settle(client: &Client, id: &str) {
+pub(super) async fn settle(client: &Client, id: &str) {
     client
         .cloud
         .execute(format!(

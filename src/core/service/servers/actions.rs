@@ -41,7 +41,7 @@ fn record(c: &Connection, actor: &Actor, server: &Server, name: &str, now: Times
 }
 
 /// Admits the action, records it, sets its first task state and appends its task.
-fn set_going<W, S>(
+pub(super) fn set_going<W, S>(
     c: &Connection,
     actor: &Actor,
     server: &Server,
@@ -114,7 +114,6 @@ impl Servers {
             set_going::<ServerReboot, _>(c, actor, &server, action, now, |task| RebootState {
                 task,
                 hard,
-                rebooted: false,
                 runs: false,
             })
         })

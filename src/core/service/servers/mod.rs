@@ -5,7 +5,9 @@
 mod actions;
 mod admission;
 mod create;
+pub mod diagnostics;
 mod labels;
+mod power;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +21,7 @@ use crate::core::server::node::Node;
 use crate::core::server::query::ServerQuery;
 use crate::core::server::{ActionEvent, ActionRecord, Server, ServerDetail, ServerListItem};
 use crate::core::{Error, Result};
+use crate::host::hypervisor::Hypervisor;
 use crate::host::storage::Storage;
 use crate::store::server_actions::ActionPage;
 use crate::store::server_list::ListError;
@@ -35,6 +38,7 @@ const CONSOLE_BYTES: usize = 100 * 1024;
 pub struct Servers {
     deps: Deps,
     storage: Arc<dyn Storage>,
+    hypervisor: Arc<dyn Hypervisor>,
     node: Arc<Node>,
 }
 
@@ -119,8 +123,13 @@ fn detail(c: &Connection, server: Server) -> Result<ServerDetail> {
 }
 
 impl Servers {
-    pub fn new(deps: Deps, storage: Arc<dyn Storage>, node: Arc<Node>) -> Self {
-        Self { deps, storage, node }
+    pub fn new(
+        deps: Deps,
+        storage: Arc<dyn Storage>,
+        hypervisor: Arc<dyn Hypervisor>,
+        node: Arc<Node>,
+    ) -> Self {
+        Self { deps, storage, hypervisor, node }
     }
 
     /// What is known of the one node.

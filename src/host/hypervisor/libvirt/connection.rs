@@ -43,6 +43,8 @@ pub enum Lane {
     /// One call at a time for this object. For all that talks to the QEMU of a domain, which may hang, and for
     /// changes that read first and write then.
     OneByOne(Uuid),
+    /// As [`Lane::OneByOne`], but does not wait: while another call is under way, it is late at once.
+    IfFree(Uuid),
     /// Must get through when everything else hangs.
     Force,
 }
@@ -171,11 +173,12 @@ impl Connection {
             Lane::OneByOne(domain) => {
                 Some(timeout_at(deadline, shared.gate(domain)).await.map_err(|_| late())?)
             }
+            Lane::IfFree(object) => Some(shared.gate_of(object).try_lock_owned().map_err(|_| late())?),
             Lane::Quick | Lane::Slow | Lane::Force => None,
         };
         let pool = match call.lane {
             Lane::Quick => &shared.quick,
-            Lane::Slow | Lane::OneByOne(_) => &shared.guest,
+            Lane::Slow | Lane::OneByOne(_) | Lane::IfFree(_) => &shared.guest,
             Lane::Force => &shared.force,
         };
         let (answer, answered) = oneshot::channel();
@@ -247,19 +250,19 @@ impl Shared {
         }
     }
 
-    async fn gate(&self, domain: Uuid) -> OwnedMutexGuard<()> {
-        let gate = {
-            let mut gates = locked(&self.gates);
-            if let Some(gate) = gates.get(&domain).and_then(Weak::upgrade) {
-                gate
-            } else {
-                gates.retain(|_, gate| gate.strong_count() > 0);
-                let gate = Arc::new(tokio::sync::Mutex::new(()));
-                gates.insert(domain, Arc::downgrade(&gate));
-                gate
-            }
-        };
-        gate.lock_owned().await
+    async fn gate(&self, object: Uuid) -> OwnedMutexGuard<()> {
+        self.gate_of(object).lock_owned().await
+    }
+
+    fn gate_of(&self, object: Uuid) -> Arc<tokio::sync::Mutex<()>> {
+        let mut gates = locked(&self.gates);
+        if let Some(gate) = gates.get(&object).and_then(Weak::upgrade) {
+            return gate;
+        }
+        gates.retain(|_, gate| gate.strong_count() > 0);
+        let gate = Arc::new(tokio::sync::Mutex::new(()));
+        gates.insert(object, Arc::downgrade(&gate));
+        gate
     }
 
     /// Runs `work` over the first link if that has room, else over an extra one.

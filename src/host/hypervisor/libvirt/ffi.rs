@@ -4,6 +4,7 @@
 
 #![expect(unsafe_code, reason = "libvirt's callbacks and records are C")]
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::mem::transmute;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -115,6 +116,92 @@ pub fn all_domain_states(connect: &Connect) -> Result<Vec<(Uuid, RawState)>, Err
     // SAFETY: the list came from libvirt and is not used afterwards.
     unsafe { sys::virDomainStatsRecordListFree(records) };
     Ok(states)
+}
+
+/// Sends a non-maskable interrupt to the guest.
+pub fn inject_nmi(domain: &Domain) -> Result<(), Error> {
+    // SAFETY: the domain is alive for the call.
+    if unsafe { sys::virDomainInjectNMI(domain.as_ptr(), 0) } < 0 {
+        return Err(Error::last_error());
+    }
+    Ok(())
+}
+
+/// One figure of a domain. Negative numbers and fractions, which no figure that we read has, are left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Figure {
+    Number(u64),
+    Text(String),
+}
+
+/// The figures of a domain by libvirt's names for them, such as `net.0.rx.bytes`.
+pub type Figures = BTreeMap<String, Figure>;
+
+/// Figures of one domain, of the groups `VIR_DOMAIN_STATS_...`. Some groups ask QEMU, which may hang.
+pub fn figures(domain: &Domain, groups: u32) -> Result<Figures, Error> {
+    let mut records: *mut sys::virDomainStatsRecordPtr = ptr::null_mut();
+    // SAFETY: the domain is alive, the list ends with a null pointer and outlives the call; `take` frees `records`.
+    let found = unsafe {
+        let mut domains = [domain.as_ptr(), ptr::null_mut()];
+        let count = sys::virDomainListGetStats(domains.as_mut_ptr(), groups, &raw mut records, 0);
+        take(records, count)?
+    };
+    Ok(found.into_iter().next().map(|(_, figures)| figures).unwrap_or_default())
+}
+
+/// Figures of all running domains. Those that another call holds show only their state.
+pub fn all_figures(connect: &Connect, groups: u32) -> Result<Vec<(Uuid, Figures)>, Error> {
+    let mut records: *mut sys::virDomainStatsRecordPtr = ptr::null_mut();
+    let flags = sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE | sys::VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT;
+    // SAFETY: the connection is alive for the call; `records` is freed in `take`.
+    unsafe {
+        let count = sys::virConnectGetAllDomainStats(connect.as_ptr(), groups, &raw mut records, flags);
+        take(records, count)
+    }
+}
+
+/// Copies and frees a list of records.
+///
+/// # Safety
+/// `records` must be a list of `count` records that libvirt has just given, or anything with a negative `count`.
+unsafe fn take(
+    records: *mut sys::virDomainStatsRecordPtr,
+    count: c_int,
+) -> Result<Vec<(Uuid, Figures)>, Error> {
+    let Ok(count) = usize::try_from(count) else { return Err(Error::last_error()) };
+    let mut found = Vec::with_capacity(count);
+    for index in 0..count {
+        // SAFETY: the list has `count` records, each with a domain and `nparams` parameters.
+        unsafe {
+            let record = &**records.add(index);
+            let parameters = usize::try_from(record.nparams).unwrap_or_default();
+            let figures = (0..parameters).filter_map(|number| figure(&*record.params.add(number))).collect();
+            if let Some(uuid) = uuid_of(record.dom) {
+                found.push((uuid, figures));
+            }
+        }
+    }
+    // SAFETY: the list came from libvirt and is not used afterwards.
+    unsafe { sys::virDomainStatsRecordListFree(records) };
+    Ok(found)
+}
+
+/// # Safety
+/// The parameter must come from libvirt: its name ends with a zero byte, and its type tells which value is set.
+unsafe fn figure(parameter: &sys::virTypedParameter) -> Option<(String, Figure)> {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        let name = text(parameter.field.as_ptr())?;
+        let value = match parameter.type_.unsigned_abs() {
+            sys::VIR_TYPED_PARAM_INT => Figure::Number(u64::try_from(parameter.value.i).ok()?),
+            sys::VIR_TYPED_PARAM_UINT => Figure::Number(parameter.value.ui.into()),
+            sys::VIR_TYPED_PARAM_LLONG => Figure::Number(u64::try_from(parameter.value.l).ok()?),
+            sys::VIR_TYPED_PARAM_ULLONG => Figure::Number(parameter.value.ul),
+            sys::VIR_TYPED_PARAM_STRING => Figure::Text(text(parameter.value.s)?),
+            _ => return None,
+        };
+        Some((name, value))
+    }
 }
 
 /// A socket connected to the guest's first display.

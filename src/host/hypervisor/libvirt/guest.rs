@@ -7,11 +7,12 @@ use super::connection::{Call, Connection, Lane, resolve_uri};
 use super::domain_xml::{self, MARK_NAMESPACE, Rendering, VirtType};
 use super::error::{is, translate};
 use super::ffi::{self, Notice};
-use super::{facts, probe, state};
+use super::{facts, figures, power, probe, state};
 use crate::core::ids::ServerId;
 use crate::host::disk::inspect::InspectError;
 use crate::host::disk::{self, Layer};
 use crate::host::hypervisor::spec::DomainSpec;
+use crate::host::hypervisor::statistics::Statistics;
 use crate::host::hypervisor::{DomainState, HostEvent, HostFacts, Hypervisor, HypervisorError};
 use async_trait::async_trait;
 use nix::errno::Errno;
@@ -77,6 +78,24 @@ impl Ownership {
             Notice::Closed => self.lock().clear(),
             Notice::Rebooted(_) | Notice::IoError(_) | Notice::ControlError(_) => {}
         }
+    }
+
+    /// Whether a domain is ours; one that has vanished is not.
+    fn is_ours(
+        &self,
+        connect: &Connect,
+        uuid: Uuid,
+        owner: Uuid,
+        call: &'static str,
+    ) -> Result<bool, HypervisorError> {
+        let known = self.lock().get(&uuid).copied();
+        if let Some(mine) = known {
+            return Ok(mine);
+        }
+        let Some(domain) = lookup(connect, ServerId(uuid), call)? else { return Ok(false) };
+        let mine = is_ours(&domain, owner).map_err(|error| translate(call, error))?;
+        self.lock().insert(uuid, mine);
+        Ok(mine)
     }
 }
 
@@ -168,7 +187,7 @@ fn owner_in(mark: &str) -> Option<Uuid> {
     Uuid::parse_str(document.root_element().attribute("owner")?).ok()
 }
 
-fn state_of(domain: &Domain, call: &'static str) -> Result<DomainState, HypervisorError> {
+pub(super) fn state_of(domain: &Domain, call: &'static str) -> Result<DomainState, HypervisorError> {
     let failed = |error| translate(call, error);
     let raw = ffi::domain_state(domain).map_err(failed)?;
     let saved = raw.state == sys::VIR_DOMAIN_SHUTOFF && domain.has_managed_save(0).map_err(failed)?;
@@ -181,16 +200,6 @@ fn known(raw: ffi::RawState, saved: bool, call: &'static str) -> Result<DomainSt
         message: format!("libvirt does not know the state ({}, {})", raw.state, raw.reason),
         source: None,
     })
-}
-
-fn destroy(domain: &Domain) -> Result<(), HypervisorError> {
-    const CALL: &str = "destroy";
-    let Err(error) = domain.destroy() else { return Ok(()) };
-    match domain.is_active() {
-        Ok(false) => Ok(()),
-        Err(gone) if is(&gone, ErrorNumber::NoDomain) => Ok(()),
-        Ok(true) | Err(_) => Err(translate(CALL, error)),
-    }
 }
 
 /// Whether the file's file system lacks direct I/O. A file that cannot be opened fails later, with libvirt's words.
@@ -263,20 +272,6 @@ fn define(
     }
 }
 
-fn start(domain: &Domain) -> Result<(), HypervisorError> {
-    const CALL: &str = "start";
-    let runs = |state| matches!(state, DomainState::Running | DomainState::ShuttingDown);
-    if runs(state_of(domain, CALL)?) {
-        return Ok(());
-    }
-    match domain.create() {
-        Ok(()) => Ok(()),
-        // Of two starts at once the later one is told that the domain runs already.
-        Err(error) if is(&error, ErrorNumber::OperationInvalid) && runs(state_of(domain, CALL)?) => Ok(()),
-        Err(error) => Err(translate(CALL, error)),
-    }
-}
-
 fn undefine(domain: &Domain) -> Result<(), HypervisorError> {
     const CALL: &str = "undefine";
     // libvirt would make a running domain transient instead of refusing.
@@ -308,17 +303,25 @@ fn all_domains(
     }
     let mut found = Vec::with_capacity(states.len());
     for (uuid, raw) in states {
-        let known_owner = ownership.lock().get(&uuid).copied();
-        let mine = if let Some(mine) = known_owner {
-            mine
-        } else {
-            let Some(domain) = lookup(connect, ServerId(uuid), CALL)? else { continue };
-            let mine = is_ours(&domain, owner).map_err(failed)?;
-            ownership.lock().insert(uuid, mine);
-            mine
-        };
-        if mine {
+        if ownership.is_ours(connect, uuid, owner, CALL)? {
             found.push((ServerId(uuid), known(raw, saved.contains(&uuid), CALL)?));
+        }
+    }
+    Ok(found)
+}
+
+/// The figures of our running domains.
+fn running_figures(
+    connect: &Connect,
+    owner: Uuid,
+    ownership: &Ownership,
+    groups: u32,
+) -> Result<Vec<(ServerId, ffi::Figures)>, HypervisorError> {
+    const CALL: &str = "all_statistics";
+    let mut found = Vec::new();
+    for (uuid, figures) in ffi::all_figures(connect, groups).map_err(|error| translate(CALL, error))? {
+        if ownership.is_ours(connect, uuid, owner, CALL)? {
+            found.push((ServerId(uuid), figures));
         }
     }
     Ok(found)
@@ -366,7 +369,7 @@ impl Hypervisor for LibvirtHost {
     async fn start(&self, id: ServerId) -> Result<(), HypervisorError> {
         // Restoring a large guest's memory takes its time.
         let call = Call { name: "start", seconds: 600, lane: Lane::OneByOne(id.0) };
-        self.with_domain(id, call, start).await?.ok_or(HypervisorError::NotFound(id))
+        self.with_domain(id, call, power::start).await?.ok_or(HypervisorError::NotFound(id))
     }
 
     async fn request_shutdown(&self, id: ServerId) -> Result<(), HypervisorError> {
@@ -375,16 +378,78 @@ impl Hypervisor for LibvirtHost {
         self.with_domain(id, call, work).await?.ok_or(HypervisorError::NotFound(id))
     }
 
-    async fn request_reboot(&self, id: ServerId) -> Result<(), HypervisorError> {
-        let call = Call { name: "request_reboot", seconds: 40, lane: Lane::OneByOne(id.0) };
-        let work = |domain: &Domain| domain.reboot(0).map_err(|error| translate("request_reboot", error));
-        self.with_domain(id, call, work).await?.ok_or(HypervisorError::NotFound(id))
+    async fn pause(&self, id: ServerId) -> Result<(), HypervisorError> {
+        let call = Call { name: "pause", seconds: 40, lane: Lane::OneByOne(id.0) };
+        self.with_domain(id, call, power::pause).await?.ok_or(HypervisorError::NotFound(id))
+    }
+
+    async fn unpause(&self, id: ServerId) -> Result<(), HypervisorError> {
+        let call = Call { name: "unpause", seconds: 40, lane: Lane::OneByOne(id.0) };
+        self.with_domain(id, call, power::unpause).await?.ok_or(HypervisorError::NotFound(id))
+    }
+
+    async fn save(&self, id: ServerId) -> Result<(), HypervisorError> {
+        // As long as a large memory takes to be written; a caller that asks again waits for the same save.
+        let call = Call { name: "save", seconds: 600, lane: Lane::OneByOne(id.0) };
+        self.with_domain(id, call, power::save).await?.ok_or(HypervisorError::NotFound(id))
+    }
+
+    async fn discard_saved(&self, id: ServerId) -> Result<(), HypervisorError> {
+        let call = Call { name: "discard_saved", seconds: 60, lane: Lane::OneByOne(id.0) };
+        self.with_domain(id, call, power::discard_saved).await.map(Option::unwrap_or_default)
+    }
+
+    async fn inject_nmi(&self, id: ServerId) -> Result<(), HypervisorError> {
+        let call = Call { name: "inject_nmi", seconds: 40, lane: Lane::OneByOne(id.0) };
+        self.with_domain(id, call, power::inject_nmi).await?.ok_or(HypervisorError::NotFound(id))
+    }
+
+    async fn statistics(&self, id: ServerId) -> Result<Option<Statistics>, HypervisorError> {
+        let virt_type = self.virt_type().await?;
+        let ask = |groups, call: Call| {
+            self.with_domain(id, call, move |domain| {
+                if !domain.is_active().map_err(|error| translate(call.name, error))? {
+                    return Err(HypervisorError::WrongState("a domain that is off uses nothing".into()));
+                }
+                let found = ffi::figures(domain, groups).map_err(|error| translate(call.name, error))?;
+                Ok(figures::statistics(&found, virt_type))
+            })
+        };
+        let call = Call { name: "statistics", seconds: 2, lane: Lane::OneByOne(id.0) };
+        match ask(figures::ALL, call).await {
+            Err(HypervisorError::Deadline { .. }) => {
+                let call = Call { name: "statistics", seconds: 10, lane: Lane::Quick };
+                ask(figures::WITHOUT_QEMU, call).await
+            }
+            answered => answered,
+        }
+    }
+
+    async fn all_statistics(&self) -> Result<Vec<(ServerId, Statistics)>, HypervisorError> {
+        let virt_type = self.virt_type().await?;
+        let ask = |groups, call: Call| {
+            let (owner, ownership) = (self.config.installation, Arc::clone(&self.ownership));
+            self.connection.call(call, move |connect| {
+                let found = running_figures(connect, owner, &ownership, groups)?;
+                Ok(found.into_iter().map(|(id, each)| (id, figures::statistics(&each, virt_type))).collect())
+            })
+        };
+        // One call for all guests waits for each of their QEMUs. While one hangs, so does that call, and no second one is
+        // made: the figures that need no QEMU have to do.
+        let lane = Lane::IfFree(Uuid::new_v5(&self.config.installation, b"all-statistics"));
+        match ask(figures::ALL, Call { name: "all_statistics", seconds: 4, lane }).await {
+            Err(HypervisorError::Deadline { .. }) => {
+                let call = Call { name: "all_statistics", seconds: 10, lane: Lane::Quick };
+                ask(figures::WITHOUT_QEMU, call).await
+            }
+            answered => answered,
+        }
     }
 
     async fn destroy(&self, id: ServerId) -> Result<(), HypervisorError> {
         // libvirt gives a QEMU that does not answer ten seconds before it kills it.
         let call = Call { name: "destroy", seconds: 60, lane: Lane::Force };
-        self.with_domain(id, call, destroy).await.map(Option::unwrap_or_default)
+        self.with_domain(id, call, power::destroy).await.map(Option::unwrap_or_default)
     }
 
     async fn undefine(&self, id: ServerId) -> Result<(), HypervisorError> {

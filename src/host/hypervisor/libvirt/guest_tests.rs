@@ -76,7 +76,26 @@ async fn a_life() {
     world.host.start(id).await.unwrap();
     assert_eq!(world.host.domains().await.unwrap(), [(id, DomainState::Running)]);
     assert!(matches!(world.host.undefine(id).await, Err(HypervisorError::WrongState(_))));
-    world.host.request_reboot(id).await.unwrap();
+    for _ in 0..2 {
+        world.host.pause(id).await.unwrap();
+    }
+    assert_eq!(world.host.state(id).await.unwrap(), Some(DomainState::Paused));
+    for _ in 0..2 {
+        world.host.unpause(id).await.unwrap();
+    }
+    for _ in 0..2 {
+        world.host.save(id).await.unwrap();
+    }
+    assert_eq!(world.host.state(id).await.unwrap(), Some(DomainState::Saved));
+    world.host.start(id).await.unwrap();
+    world.host.save(id).await.unwrap();
+    for _ in 0..2 {
+        world.host.discard_saved(id).await.unwrap();
+    }
+    assert_eq!(world.host.state(id).await.unwrap(), Some(DomainState::ShutOff));
+    assert!(matches!(world.host.pause(id).await, Err(HypervisorError::WrongState(_))));
+    assert!(matches!(world.host.statistics(id).await, Err(HypervisorError::WrongState(_))));
+    world.host.start(id).await.unwrap();
     world.host.destroy(id).await.unwrap();
     world.host.destroy(id).await.unwrap();
     assert_eq!(world.host.state(id).await.unwrap(), Some(DomainState::ShutOff));

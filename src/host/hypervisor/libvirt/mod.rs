@@ -1,7 +1,7 @@
 //! The hypervisor through libvirt.
 //!
 //! `connection` keeps the link and runs blocking calls with deadlines; `guest` is the interface's implementation on
-//! top of it; `domain_xml` writes what libvirt reads; `probe` finds out about KVM; `ffi` holds the only unsafe code.
+//! top of it, with `power` and `figures` for parts of it; `domain_xml` writes what libvirt reads; `probe` finds out about KVM; `ffi` holds the only unsafe code.
 
 pub mod connection;
 pub mod domain_xml;
@@ -9,8 +9,10 @@ pub(crate) mod error;
 mod events;
 mod facts;
 pub(crate) mod ffi;
+mod figures;
 mod guest;
 mod pool;
+mod power;
 mod probe;
 mod state;
 

@@ -173,6 +173,9 @@ mod tests {
         assert_eq!(seen, (0..200).collect::<Vec<_>>());
         assert!(pool.0.lock().threads <= 3);
         drop(tickets);
-        assert_eq!(pool.0.lock().lost, 0);
+        // The last thread notes the end of its job a moment after the job's own last word.
+        while pool.0.lock().lost > 0 {
+            std::thread::yield_now();
+        }
     }
 }

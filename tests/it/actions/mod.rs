@@ -1,0 +1,3 @@
+//! What can be done to servers, on real guests.
+
+mod power;
