@@ -1,9 +1,46 @@
-//! Random texts that nobody can guess.
+//! Texts that must not be seen, and random ones that nobody can guess.
 
 use super::{Error, Result};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A password on its way to a guest. Whatever prints it prints a placeholder; it is written in clear into the state of the
+/// task that carries it, which is emptied when the task closes.
+#[derive(Debug, Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// The text, for the one who must have it.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<Secret> for SecretString {
+    fn from(secret: Secret) -> Self {
+        secret.0
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.expose())
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
 
 /// 256 random bits as 43 characters that are safe in URLs, headers and shells.
 pub fn random() -> Result<SecretString> {
@@ -24,7 +61,14 @@ fn random_text<const BYTES: usize>() -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secrecy::ExposeSecret;
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        let secret = Secret::from("open sesame".to_owned());
+        assert!(!format!("{secret:?}").contains("sesame"));
+        let stored = serde_json::to_string(&secret).unwrap();
+        assert_eq!(serde_json::from_str::<Secret>(&stored).unwrap().expose(), "open sesame");
+    }
 
     #[test]
     fn no_two_are_the_same() {

@@ -22,6 +22,7 @@ pub mod security_groups;
 pub mod server_actions;
 pub mod server_list;
 pub mod server_ports;
+pub mod server_rebuild;
 pub mod server_usage;
 pub mod servers;
 pub mod setting;

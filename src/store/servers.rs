@@ -401,7 +401,8 @@ pub fn reset(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     c.prepare_cached(
-        "UPDATE server SET vm_state = ?2, task_state = iif(?3, task_state, NULL), updated_at = ?4 WHERE id = ?1",
+        "UPDATE server SET vm_state = ?2, task_state = iif(?3, task_state, NULL), rescue = NULL, updated_at = ?4 \
+         WHERE id = ?1",
     )?
     .execute(params![id, vm, keep_task, now.as_microsecond()])?;
     Ok(())

@@ -204,6 +204,20 @@ impl Tasks {
             .collect()
     }
 
+    /// Waits until the store shows that something is so, as tasks bring it about (or the engine halted).
+    pub async fn until<F>(&self, so: F) -> Result<(), StoreError>
+    where
+        F: Fn(&crate::store::Connection) -> Result<bool, StoreError> + Clone + Send + 'static,
+    {
+        loop {
+            let changed = self.inner.changed.notified();
+            if self.inner.halt.is_cancelled() || self.inner.store.read(so.clone()).await? {
+                return Ok(());
+            }
+            changed.await;
+        }
+    }
+
     /// Whether a test's failpoint stopped the engine.
     pub fn halted(&self) -> bool {
         self.inner.halt.is_cancelled()

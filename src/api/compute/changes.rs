@@ -92,6 +92,7 @@ pub enum Input {
     /// An item of a new server's block devices.
     ServerBlockDevice,
     ServerUpdate,
+    ServerRebuild,
     /// The value of an action's key.
     ServerAction,
     RemoteConsole,
@@ -193,7 +194,7 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         what: "Servers have a description of their own.",
         changes: &[
             Shown(SERVER, &["description"]),
-            Accepted(&[Input::ServerCreate, Input::ServerUpdate], &["description"]),
+            Accepted(&[Input::ServerCreate, Input::ServerUpdate, Input::ServerRebuild], &["description"]),
         ],
     },
     Entry { minor: 21, what: "The actions of deleted servers can be read.", changes: &[Behaviour] },
@@ -321,8 +322,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
     },
     Entry {
         minor: 54,
-        what: "A rebuilt server tells its key.",
-        changes: &[Shown(&[Resource::ServerRebuild], &["key_name"])],
+        what: "A rebuild can give the server another key, and tells it.",
+        changes: &[
+            Shown(&[Resource::ServerRebuild], &["key_name"]),
+            Accepted(&[Input::ServerRebuild], &["key_name"]),
+        ],
     },
     Entry {
         minor: 55,
@@ -335,9 +339,10 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
     },
     Entry {
         minor: 57,
-        what: "Files are no longer put into a new server; a rebuilt server tells its user data.",
+        what: "Files are no longer put into a new server; a rebuild can give it other user data, and tells them.",
         changes: &[
-            Refused(&[Input::ServerCreate], &["personality"]),
+            Refused(&[Input::ServerCreate, Input::ServerRebuild], &["personality"]),
+            Accepted(&[Input::ServerRebuild], &["user_data"]),
             Hidden(&[Resource::Limits], &["maxPersonality", "maxPersonalitySize"]),
             Hidden(&[Resource::QuotaSet, Resource::QuotaClassSet], FILE_QUOTAS),
             Refused(&[Input::QuotaSetUpdate, Input::QuotaClassSetUpdate], FILE_QUOTAS),
@@ -369,7 +374,7 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         what: "Servers may name the certificates that their image is trusted by.",
         changes: &[
             Shown(SERVER, &["trusted_image_certificates"]),
-            Accepted(&[Input::ServerCreate], &["trusted_image_certificates"]),
+            Accepted(&[Input::ServerCreate, Input::ServerRebuild], &["trusted_image_certificates"]),
         ],
     },
     Entry {
@@ -486,7 +491,7 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         minor: 90,
         what: "A server's host name can be chosen and is shown to everybody.",
         changes: &[
-            Accepted(&[Input::ServerCreate, Input::ServerUpdate], &["hostname"]),
+            Accepted(&[Input::ServerCreate, Input::ServerUpdate, Input::ServerRebuild], &["hostname"]),
             Reshaped(SERVER, &["OS-EXT-SRV-ATTR:hostname"]),
         ],
     },
@@ -501,7 +506,10 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
     Entry {
         minor: 94,
         what: "A server's host name may be fully qualified.",
-        changes: &[Restricted(&[Input::ServerCreate, Input::ServerUpdate], &["hostname"])],
+        changes: &[Restricted(
+            &[Input::ServerCreate, Input::ServerUpdate, Input::ServerRebuild],
+            &["hostname"],
+        )],
     },
     Entry {
         minor: 96,

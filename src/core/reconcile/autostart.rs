@@ -144,7 +144,7 @@ fn note_boot(c: &Connection, policy: Policy, boot: &str) -> Result<Vec<ServerId>
     let mut found = Vec::new();
     if known {
         for states in servers::states(c)? {
-            if states.vm_state == VmState::Active
+            if ran(states.vm_state)
                 && states.task_state.is_none()
                 && let Some(server) = servers::get(c, states.id)?
                 && wanted(&server, policy)
@@ -160,6 +160,11 @@ fn note_boot(c: &Connection, policy: Policy, boot: &str) -> Result<Vec<ServerId>
     Ok(ids)
 }
 
+/// Whether servers in this state run, be it on what they are rescued with.
+fn ran(state: VmState) -> bool {
+    matches!(state, VmState::Active | VmState::Rescued)
+}
+
 fn wanted(server: &Server, policy: Policy) -> bool {
     match server.metadata.get(METADATA_KEY).map(|value| value.trim().to_ascii_lowercase()).as_deref() {
         Some("true") => true,
@@ -171,7 +176,7 @@ fn wanted(server: &Server, policy: Policy) -> bool {
 /// Records the start, if the server still wants it.
 fn start(c: &Connection, id: ServerId, now: Timestamp) -> Result<bool, StoreError> {
     let Some(server) = servers::get(c, id)? else { return Ok(false) };
-    if server.vm_state != VmState::Active || server.task_state.is_some() {
+    if !ran(server.vm_state) || server.task_state.is_some() {
         return Ok(false);
     }
     let request_id = RequestId::fresh().0;

@@ -147,6 +147,7 @@ async fn orphans_are_reaped_after_their_grace_and_strangers_never() {
         ephemeral_gib: 0,
         swap_mib: 0,
         config_drive: None,
+        rescue: None,
     });
     let mut orphans = super::orphan_sweep::Orphans::default();
     let now = process.clock.now();
@@ -252,10 +253,11 @@ async fn what_ran_before_the_host_was_rebooted_runs_again() {
     let bench = Bench::new();
     let process = bench.start().await;
     let mut ids = Vec::new();
-    for _ in 0..6 {
+    for _ in 0..7 {
         ids.push(a_server(&bench, &process).await);
     }
-    let [runs, other, stopped, suspended, saved, never] = ids[..] else { panic!() };
+    let [runs, other, stopped, suspended, saved, never, rescued] = ids[..] else { panic!() };
+    process.servers.rescue(&owner(), rescued, None, None).await.unwrap();
     process.servers.stop(&owner(), stopped).await.unwrap();
     process.servers.suspend(&owner(), suspended).await.unwrap();
     let no = std::collections::BTreeMap::from([(METADATA_KEY.to_owned(), "false".to_owned())]);
@@ -274,7 +276,7 @@ async fn what_ran_before_the_host_was_rebooted_runs_again() {
     stop.cancel();
     process.kill().await;
 
-    for id in [runs, other, never] {
+    for id in [runs, other, never, rescued] {
         bench.hypervisor.set_state_silently(id, DomainState::ShutOff);
     }
     bench.hypervisor.set_state_silently(saved, DomainState::Saved);
@@ -286,7 +288,7 @@ async fn what_ran_before_the_host_was_rebooted_runs_again() {
     until(&process, never, |vm, task, _| vm == VmState::Stopped && task.is_none()).await;
     for _ in 0..2000 {
         let domains = bench.hypervisor.inventory().domains;
-        if [runs, other, saved].iter().all(|id| domains[id].state == DomainState::Running) {
+        if [runs, other, saved, rescued].iter().all(|id| domains[id].state == DomainState::Running) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -302,6 +304,12 @@ async fn what_ran_before_the_host_was_rebooted_runs_again() {
     assert_eq!([stopped, suspended].map(|id| domains[&id].state), [DomainState::ShutOff, DomainState::Saved]);
     assert_eq!(process.row(stopped).await.vm_state, VmState::Stopped);
     assert_eq!(process.row(suspended).await.vm_state, VmState::Suspended);
+    until(&process, rescued, |vm, task, power| {
+        vm == VmState::Rescued && task.is_none() && power == PowerState::Running
+    })
+    .await;
+    let runs_on = domains[&rescued].started_with.as_ref().unwrap().disks[0].path.clone();
+    assert!(runs_on.ends_with("disk.rescue"), "{}", runs_on.display());
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use super::{DiskConfig, InjectedFile};
 use crate::core::ids::{ImageId, ServerId};
 use crate::core::port::Networking;
+use crate::core::secret::Secret;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -32,7 +33,7 @@ pub struct CreateServer {
     pub user_data: Option<String>,
     pub personality: Vec<InjectedFile>,
     /// `None`: one is made.
-    pub admin_password: Option<String>,
+    pub admin_password: Option<Secret>,
     pub access_ip_v4: Option<Ipv4Addr>,
     pub access_ip_v6: Option<Ipv6Addr>,
     pub disk_config: Option<DiskConfig>,
@@ -51,7 +52,7 @@ pub struct CreatedServers {
     pub reservation_id: String,
     /// In launch order; at least one.
     pub ids: Vec<ServerId>,
-    pub admin_password: String,
+    pub admin_password: Secret,
     pub disk_config: DiskConfig,
 }
 

@@ -10,6 +10,7 @@ pub mod naming;
 pub mod node;
 pub mod observe;
 pub mod query;
+pub mod rebuild;
 pub mod state;
 pub mod status;
 

@@ -1,14 +1,16 @@
 //! What several workflows do to bring a guest up or to take it away: reservations, files, definition, power.
 
-use super::{Blame, ServerEnv, Subject, domain};
-use crate::core::ids::{NetworkId, ServerId};
+use super::{Blame, ServerEnv, Subject, domain, guest};
+use crate::core::ids::{ImageId, NetworkId, ServerId, random_bytes};
 use crate::core::port::ServerNic;
 use crate::core::reconcile::host_networks::{nic_reservation, spec};
-use crate::core::server::Server;
+use crate::core::secret::Secret;
+use crate::core::server::{Rescue, Server};
 use crate::host::disk::ImageFormat;
+use crate::host::guest::{CONFIG_DRIVE_LABEL, iso9660};
 use crate::host::hypervisor::spec::{DomainSpec, NicAttachment};
 use crate::host::net::{HostPortSpec, NetError, NetworkMode};
-use crate::host::storage::{BootSource, DiskPlan, ServerFiles};
+use crate::host::storage::{BootSource, DiskPlan, RescuePlan, ServerFiles};
 use crate::task::StepError;
 use futures_util::future::try_join_all;
 
@@ -57,25 +59,61 @@ pub fn disk_plan(server: &Server, config_drive: Option<Vec<u8>>) -> Result<DiskP
     let image = server
         .image_id
         .ok_or_else(|| StepError::new(400, "The server has no image that it could be started from."))?;
-    let format: ImageFormat = server
-        .image_format
-        .as_deref()
-        .unwrap_or("raw")
-        .parse()
-        .map_err(|error: crate::host::disk::inspect::UnknownFormat| StepError::of(&error))?;
-    let boot = if format == ImageFormat::Iso {
-        BootSource::Cd { image }
-    } else {
-        BootSource::Disk { image, format }
-    };
+    let boot = boot_source(image, server.image_format.as_deref().unwrap_or("raw"))?;
     Ok(DiskPlan {
         server: server.id,
         boot,
         root_gib: server.flavor.disk_gib,
         ephemeral_gib: server.flavor.ephemeral_gib,
         swap_mib: server.flavor.swap_mib,
+        rescue: match &server.rescue {
+            // Where a config drive is matters here, not what is on it.
+            Some(rescue) => Some(rescue_plan(rescue, Vec::new())?),
+            None => None,
+        },
         config_drive,
     })
+}
+
+/// What a server of an image of this format boots from.
+fn boot_source(image: ImageId, format: &str) -> Result<BootSource, StepError> {
+    let format: ImageFormat =
+        format.parse().map_err(|error: crate::host::disk::inspect::UnknownFormat| StepError::of(&error))?;
+    if format == ImageFormat::Iso {
+        return Ok(BootSource::Cd { image });
+    }
+    Ok(BootSource::Disk { image, format })
+}
+
+/// The files that a rescued server has besides its own, with the bytes of the rescue system's config drive.
+pub fn rescue_plan(rescue: &Rescue, config_drive: Vec<u8>) -> Result<RescuePlan, StepError> {
+    Ok(RescuePlan { boot: boot_source(rescue.image_id, &rescue.image_format)?, config_drive })
+}
+
+/// The bytes of the server's config drive, if it has one.
+pub fn config_drive(
+    env: &ServerEnv,
+    subject: &Subject,
+    password: &Secret,
+) -> Result<Option<Vec<u8>>, StepError> {
+    subject.server.config_drive.then(|| config_drive_bytes(env, subject, password)).transpose()
+}
+
+/// The bytes of a config drive. They hold the administrator's password.
+pub fn config_drive_bytes(
+    env: &ServerEnv,
+    subject: &Subject,
+    password: &Secret,
+) -> Result<Vec<u8>, StepError> {
+    let extras = guest::Extras {
+        zone: env.node.zone.clone(),
+        admin_password: Some(password.clone().into()),
+        random_seed: random_bytes(512),
+        dhcp_only: env.network.mode() == NetworkMode::User,
+    };
+    let documents = guest::documents(&subject.server, &subject.nics, extras);
+    iso9660::write(CONFIG_DRIVE_LABEL, &documents.config_drive(), subject.server.created_at)
+        .map_err(|error| StepError::of(&error))
 }
 
 /// Ensures that the domain is defined as the rows say, over the files that exist.
@@ -87,6 +125,12 @@ pub async fn define(env: &ServerEnv, subject: &Subject) -> Result<(), StepError>
         return Err(StepError::new(
             500,
             "The root disk of the server is gone from this host. Delete the server, or rebuild it.",
+        ));
+    }
+    if subject.server.rescue.is_some() && files.rescue.is_none() {
+        return Err(StepError::new(
+            500,
+            "The rescue disk of the server is gone from this host. Unrescue it.",
         ));
     }
     let spec = domain_spec(env, subject, &files);

@@ -1,12 +1,17 @@
 //! From a server, its NICs and its files to the domain that the hypervisor is asked for. Pure.
+//!
+//! A rescued server runs on what it is rescued with. Where the rescue image names a device for itself, the server keeps all
+//! of its own devices in their places and gets this one more; else the rescue disk takes the first place, the server's
+//! root disk the second, and nothing else of it is there.
 
 use crate::core::port::ServerNic;
-use crate::core::server::Server;
+use crate::core::server::{Rescue, Server};
 use crate::host::hypervisor::spec::{
     DiskBus, DiskDevice, DiskFormat, DiskSpec, DomainSpec, Firmware, NicAttachment, NicModel, NicSpec,
     VideoModel,
 };
-use crate::host::storage::{DiskFile, ServerFiles};
+use crate::host::storage::{DiskFile, RescueFiles, RescueRoot, ServerFiles};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Room for volumes and NICs that are attached later.
@@ -20,7 +25,11 @@ pub fn spec(
     console_log: PathBuf,
     attachment: impl Fn(&ServerNic) -> NicAttachment,
 ) -> DomainSpec {
-    let property = |name| server.image_properties.get(name).map(String::as_str);
+    let properties = match &server.rescue {
+        Some(rescue) if !names_device(rescue) => &rescue.image_properties,
+        Some(_) | None => &server.image_properties,
+    };
+    let property = |name| text(properties, name);
     let model = nic_model(property("hw_vif_model"));
     DomainSpec {
         id: server.id,
@@ -33,7 +42,7 @@ pub fn spec(
         memory_mib: server.flavor.ram_mib,
         firmware: firmware(property("hw_firmware_type"), property("os_secure_boot")),
         machine: property("hw_machine_type").map(str::to_owned),
-        disks: disks(files, disk_bus(property("hw_disk_bus")), cd_bus(property("hw_cdrom_bus"))),
+        disks: disks(server, files, disk_bus(property("hw_disk_bus")), cd_bus(property("hw_cdrom_bus"))),
         nics: nics.iter().map(|nic| nic_spec(nic, model, attachment(nic))).collect(),
         console_log,
         video: video(property("hw_video_model")),
@@ -81,70 +90,157 @@ fn prefix(bus: DiskBus) -> &'static str {
     }
 }
 
-fn disks(files: &ServerFiles, bus: DiskBus, cd_bus: Option<DiskBus>) -> Vec<DiskSpec> {
-    let mut targets = Targets::default();
-    let mut disks = Vec::new();
-    let mut disk = |file: &DiskFile, boot_order| {
-        disks.push(DiskSpec {
-            path: file.path.clone(),
-            format: file.format,
-            device: DiskDevice::Disk,
-            bus,
-            target: targets.next(bus),
-            serial: None,
-            boot_order,
-            read_only: false,
-        });
-    };
-    // An empty disk does not boot, and the firmware turns to the CD; an installed one does.
-    if let Some(root) = &files.root {
-        disk(root, Some(1));
-    }
-    if let Some(ephemeral) = &files.ephemeral {
-        disk(ephemeral, None);
-    }
-    if let Some(swap) = &files.swap {
-        disk(swap, None);
-    }
-    let mut read_only = |path: &PathBuf, device: DiskDevice, bus: DiskBus, boot_order: Option<u32>| {
-        disks.push(DiskSpec {
-            path: path.clone(),
-            format: DiskFormat::Raw,
+/// Disks in the order in which the guest gets to see them.
+#[derive(Default)]
+struct Disks {
+    targets: Targets,
+    specs: Vec<DiskSpec>,
+    /// The highest place in the boot order that is taken.
+    boots: u32,
+}
+
+impl Disks {
+    fn push(&mut self, path: PathBuf, format: DiskFormat, device: DiskDevice, bus: DiskBus, read_only: bool) {
+        let target = self.targets.next(bus);
+        self.specs.push(DiskSpec {
+            path,
+            format,
             device,
             bus,
-            target: targets.next(bus),
+            target,
             serial: None,
-            boot_order,
-            read_only: true,
+            boot_order: None,
+            read_only,
         });
-    };
-    if let Some(cd) = &files.cd {
-        read_only(cd, DiskDevice::Cdrom, cd_bus.unwrap_or(DiskBus::Sata), Some(2));
     }
-    if let Some(drive) = &files.config_drive {
-        // A guest that boots from virtio sees virtio; cloud kernels often have no driver for a SATA drive.
-        match cd_bus {
-            Some(bus) => read_only(drive, DiskDevice::Cdrom, bus, None),
-            None if bus == DiskBus::Virtio => read_only(drive, DiskDevice::Disk, bus, None),
-            None => read_only(drive, DiskDevice::Cdrom, DiskBus::Sata, None),
+
+    fn disk(&mut self, file: &DiskFile, bus: DiskBus) {
+        self.push(file.path.clone(), file.format, DiskDevice::Disk, bus, false);
+    }
+
+    fn read_only(&mut self, path: &PathBuf, device: DiskDevice, bus: DiskBus) {
+        self.push(path.clone(), DiskFormat::Raw, device, bus, true);
+    }
+
+    /// Lets the disk that came last be tried next at boot.
+    fn boots(&mut self) {
+        self.boots += 1;
+        if let Some(last) = self.specs.last_mut() {
+            last.boot_order = Some(self.boots);
         }
     }
-    disks
+
+    /// Lets the disk that came last be tried first at boot.
+    fn boots_first(&mut self) {
+        self.boots += 1;
+        for disk in &mut self.specs {
+            disk.boot_order = disk.boot_order.map(|order| order + 1);
+        }
+        if let Some(last) = self.specs.last_mut() {
+            last.boot_order = Some(1);
+        }
+    }
+
+    fn config_drive(&mut self, path: &PathBuf, bus: DiskBus, cd_bus: Option<DiskBus>) {
+        // A guest that boots from virtio sees virtio; cloud kernels often have no driver for a SATA drive.
+        match cd_bus {
+            Some(bus) => self.read_only(path, DiskDevice::Cdrom, bus),
+            None if bus == DiskBus::Virtio => self.read_only(path, DiskDevice::Disk, bus),
+            None => self.read_only(path, DiskDevice::Cdrom, DiskBus::Sata),
+        }
+    }
+
+    /// All that the server has of its own.
+    fn own(&mut self, files: &ServerFiles, bus: DiskBus, cd_bus: Option<DiskBus>) {
+        // An empty disk does not boot, and the firmware turns to the CD; an installed one does.
+        if let Some(root) = &files.root {
+            self.disk(root, bus);
+            self.boots();
+        }
+        if let Some(ephemeral) = &files.ephemeral {
+            self.disk(ephemeral, bus);
+        }
+        if let Some(swap) = &files.swap {
+            self.disk(swap, bus);
+        }
+        if let Some(cd) = &files.cd {
+            self.read_only(cd, DiskDevice::Cdrom, cd_bus.unwrap_or(DiskBus::Sata));
+            self.boots();
+        }
+        if let Some(drive) = &files.config_drive {
+            self.config_drive(drive, bus, cd_bus);
+        }
+    }
+
+    /// The rescue system before the server's root disk.
+    fn rescue(&mut self, own: &ServerFiles, rescue: &RescueFiles, bus: DiskBus, cd_bus: Option<DiskBus>) {
+        match &rescue.root {
+            RescueRoot::Disk(file) => self.disk(file, bus),
+            RescueRoot::Cd(path) => {
+                self.read_only(path, DiskDevice::Cdrom, cd_bus.unwrap_or(DiskBus::Sata));
+            }
+        }
+        self.boots();
+        if let Some(root) = &own.root {
+            self.disk(root, bus);
+        }
+        self.config_drive(&rescue.config_drive, bus, cd_bus);
+    }
+
+    /// The rescue system after all that the server has, as the device that its image names.
+    fn rescue_device(&mut self, rescue: &RescueFiles, named: &Rescue, bus: DiskBus, cd_bus: Option<DiskBus>) {
+        let asked = named_bus(text(&named.image_properties, "hw_rescue_bus"));
+        let cd = text(&named.image_properties, "hw_rescue_device") == Some("cdrom");
+        match &rescue.root {
+            RescueRoot::Disk(file) if cd => {
+                let bus = asked.or(cd_bus).unwrap_or(DiskBus::Sata);
+                self.push(file.path.clone(), file.format, DiskDevice::Cdrom, bus, true);
+            }
+            RescueRoot::Disk(file) => self.disk(file, asked.unwrap_or(bus)),
+            RescueRoot::Cd(path) => {
+                let bus = asked.or(cd_bus).unwrap_or(DiskBus::Sata);
+                self.read_only(path, if cd { DiskDevice::Cdrom } else { DiskDevice::Disk }, bus);
+            }
+        }
+        self.boots_first();
+    }
+}
+
+fn disks(server: &Server, files: &ServerFiles, bus: DiskBus, cd_bus: Option<DiskBus>) -> Vec<DiskSpec> {
+    let mut disks = Disks::default();
+    match (&server.rescue, &files.rescue) {
+        (Some(named), Some(rescue)) if names_device(named) => {
+            disks.own(files, bus, cd_bus);
+            disks.rescue_device(rescue, named, bus, cd_bus);
+        }
+        (Some(_), Some(rescue)) => disks.rescue(files, rescue, bus, cd_bus),
+        (_, None) | (None, _) => disks.own(files, bus, cd_bus),
+    }
+    disks.specs
+}
+
+/// Whether the rescue image says which device it wants to be.
+fn names_device(rescue: &Rescue) -> bool {
+    ["hw_rescue_device", "hw_rescue_bus"].iter().any(|name| rescue.image_properties.contains_key(*name))
+}
+
+fn text<'a>(properties: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
+    properties.get(name).map(String::as_str)
 }
 
 fn disk_bus(property: Option<&str>) -> DiskBus {
-    match property {
-        Some("scsi") => DiskBus::Scsi,
-        Some("sata") => DiskBus::Sata,
-        Some("ide") => DiskBus::Ide,
-        Some("usb") => DiskBus::Usb,
-        _ => DiskBus::Virtio,
-    }
+    named_bus(property).unwrap_or(DiskBus::Virtio)
 }
 
 /// The bus that the image asks for its CDs.
 fn cd_bus(property: Option<&str>) -> Option<DiskBus> {
+    named_bus(property).filter(|bus| *bus != DiskBus::Virtio)
+}
+
+/// The bus of this name.
+fn named_bus(property: Option<&str>) -> Option<DiskBus> {
     match property {
+        Some("virtio") => Some(DiskBus::Virtio),
         Some("scsi") => Some(DiskBus::Scsi),
         Some("sata") => Some(DiskBus::Sata),
         Some("ide") => Some(DiskBus::Ide),
@@ -194,7 +290,52 @@ mod tests {
             ephemeral: file("/eph", DiskFormat::Raw),
             swap: file("/swap", DiskFormat::Raw),
             config_drive: Some("/config".into()),
+            rescue: None,
         }
+    }
+
+    fn rescued(properties: &[(&str, &str)], root: RescueRoot) -> Vec<(String, Option<u32>)> {
+        let mut server = sample();
+        server.rescue = Some(Rescue {
+            image_id: crate::core::ids::ImageId::random(),
+            image_format: "qcow2".into(),
+            image_properties: properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        });
+        let rescue = RescueFiles { root, config_drive: "/rescue-config".into() };
+        let files = ServerFiles { rescue: Some(rescue), ..files() };
+        let spec = spec(&server, &[], &files, "/log".into(), |_| NicAttachment::User);
+        let path = |disk: &DiskSpec| disk.path.display().to_string();
+        spec.disks.iter().map(|disk| (format!("{} {}", disk.target, path(disk)), disk.boot_order)).collect()
+    }
+
+    #[test]
+    fn a_rescued_server_boots_from_the_rescue_disk() {
+        let disk = || RescueRoot::Disk(DiskFile { path: "/rescue".into(), format: DiskFormat::Qcow2 });
+        let expect = |found: Vec<(String, Option<u32>)>, wanted: &[(&str, Option<u32>)]| {
+            let wanted: Vec<_> = wanted.iter().map(|(name, order)| ((*name).to_owned(), *order)).collect();
+            assert_eq!(found, wanted);
+        };
+        expect(
+            rescued(&[], disk()),
+            &[("vda /rescue", Some(1)), ("vdb /root", None), ("vdc /rescue-config", None)],
+        );
+        expect(
+            rescued(&[("hw_disk_bus", "scsi")], RescueRoot::Cd("/iso".into())),
+            &[("sda /iso", Some(1)), ("sdb /root", None), ("sdc /rescue-config", None)],
+        );
+        expect(
+            rescued(&[("hw_rescue_bus", "usb")], disk()),
+            &[
+                ("vda /root", Some(2)),
+                ("vdb /eph", None),
+                ("vdc /swap", None),
+                ("sda /cd", Some(3)),
+                ("vdd /config", None),
+                ("sdb /rescue", Some(1)),
+            ],
+        );
+        let last = rescued(&[("hw_rescue_device", "cdrom")], RescueRoot::Cd("/iso".into())).pop();
+        assert_eq!(last, Some(("sdb /iso".into(), Some(1))));
     }
 
     fn targets(server: &Server) -> Vec<(String, Option<u32>)> {

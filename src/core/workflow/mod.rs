@@ -12,13 +12,17 @@ mod record;
 pub mod server_crash_dump;
 pub mod server_create;
 pub mod server_delete;
+pub mod server_password;
 pub mod server_pause;
 pub mod server_reboot;
+pub mod server_rebuild;
+pub mod server_rescue;
 pub mod server_resume;
 pub mod server_start;
 pub mod server_stop;
 pub mod server_suspend;
 pub mod server_unpause;
+pub mod server_unrescue;
 mod shut_down;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -31,6 +35,7 @@ use super::ids::ServerId;
 use super::port::ServerNic;
 use super::server::Server;
 use super::server::node::Node;
+use super::server::state::VmState;
 use crate::host::disk::DiskError;
 use crate::host::hypervisor::{Hypervisor, HypervisorError};
 use crate::host::net::{HostNetwork, NetError};
@@ -65,6 +70,10 @@ pub fn register(engine: Engine, env: &Arc<ServerEnv>) -> Engine {
         .register::<server_suspend::ServerSuspend>(env.clone())
         .register::<server_resume::ServerResume>(env.clone())
         .register::<server_crash_dump::ServerCrashDump>(env.clone())
+        .register::<server_rebuild::ServerRebuild>(env.clone())
+        .register::<server_rescue::ServerRescue>(env.clone())
+        .register::<server_unrescue::ServerUnrescue>(env.clone())
+        .register::<server_password::ServerPassword>(env.clone())
 }
 
 /// What every task of a server knows.
@@ -88,7 +97,9 @@ impl ServerEnv {
         let found = self
             .store
             .read::<_, crate::store::StoreError, _>(move |c| {
-                let Some(server) = servers::get(c, id)? else { return Ok(None) };
+                let Some(mut server) = servers::get(c, id)? else { return Ok(None) };
+                // A state that was reset or restored meanwhile leaves no rescue behind.
+                server.rescue = server.rescue.filter(|_| server.vm_state == VmState::Rescued);
                 let nics = server_ports::server_nics(c, &[id])?.remove(&id).unwrap_or_default();
                 Ok(Some(Subject { server, nics }))
             })

@@ -7,17 +7,14 @@
 //! ```
 
 use super::record::{self, in_error};
-use super::{Blame, ServerEnv, ServerTask, Subject, bring_up, guest};
-use crate::core::ids;
+use super::{Blame, ServerEnv, ServerTask, bring_up};
 use crate::core::port::PortStatus;
+use crate::core::secret::Secret;
 use crate::core::server::state::{PowerState, TaskState, VmState};
-use crate::host::guest::{CONFIG_DRIVE_LABEL, iso9660};
-use crate::host::net::NetworkMode;
 use crate::store::servers::Outcome;
 use crate::store::{Connection, StoreError, server_ports};
-use crate::task::{Cause, Direction, Step, StepContext, StepError, StepFuture, TaskInfo, Workflow};
+use crate::task::{Cause, Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
 use jiff::Timestamp;
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -29,7 +26,7 @@ pub struct CreateState {
     #[serde(flatten)]
     pub task: ServerTask,
     /// For the config drive. Forgotten with the state when the task closes.
-    pub admin_password: String,
+    pub admin_password: Secret,
 }
 
 impl Workflow for ServerCreate {
@@ -111,11 +108,7 @@ fn undo_network<'a>(env: &'a ServerEnv, state: &'a mut CreateState, _: &'a StepC
 fn disks<'a>(env: &'a ServerEnv, state: &'a mut CreateState, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move {
         let subject = env.load(state.task.server).await?;
-        let config_drive = if subject.server.config_drive {
-            Some(config_drive(env, &subject, &state.admin_password)?)
-        } else {
-            None
-        };
+        let config_drive = bring_up::config_drive(env, &subject, &state.admin_password)?;
         let plan = bring_up::disk_plan(&subject.server, config_drive)?;
         env.storage.ensure(&plan).await.blame("Making the disks").map(drop)
     })
@@ -134,16 +127,4 @@ fn spawn<'a>(env: &'a ServerEnv, state: &'a mut CreateState, _: &'a StepContext)
 
 fn undo_spawn<'a>(env: &'a ServerEnv, state: &'a mut CreateState, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move { bring_up::remove_domain(env, state.task.server).await })
-}
-
-fn config_drive(env: &ServerEnv, subject: &Subject, password: &str) -> Result<Vec<u8>, StepError> {
-    let extras = guest::Extras {
-        zone: env.node.zone.clone(),
-        admin_password: Some(SecretString::from(password)),
-        random_seed: ids::random_bytes(512),
-        dhcp_only: env.network.mode() == NetworkMode::User,
-    };
-    let documents = guest::documents(&subject.server, &subject.nics, extras);
-    iso9660::write(CONFIG_DRIVE_LABEL, &documents.config_drive(), subject.server.created_at)
-        .map_err(|error| StepError::of(&error))
 }

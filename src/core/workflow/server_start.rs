@@ -6,7 +6,7 @@ use crate::core::port::PortStatus;
 use crate::core::server::state::{PowerState, TaskState, VmState};
 use crate::host::hypervisor::DomainState;
 use crate::store::servers::Outcome;
-use crate::store::{Connection, StoreError, server_ports};
+use crate::store::{Connection, StoreError, server_ports, servers};
 use crate::task::{Cause, Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
 use jiff::Timestamp;
 
@@ -31,8 +31,10 @@ impl Workflow for ServerStart {
     }
 
     fn done(c: &Connection, task: &ServerTask, info: &TaskInfo, now: Timestamp) -> Result<(), StoreError> {
+        // One that was rescued when the host went down runs its rescue system again.
+        let rescued = servers::get(c, task.server)?.is_some_and(|row| row.vm_state == VmState::Rescued);
         let outcome = Outcome {
-            vm_state: Some(VmState::Active),
+            vm_state: (!rescued).then_some(VmState::Active),
             power_state: Some(PowerState::Running),
             ..Outcome::default()
         };

@@ -233,6 +233,13 @@ impl Process {
         self.servers.create(&owner(), command).await.unwrap().ids[0]
     }
 
+    /// One more image to choose from.
+    pub async fn another_image(&self) -> ImageId {
+        let id = ImageId::random();
+        self.store.write::<_, StoreError, _>(move |c| images::insert(c, &an_image(id))).await.unwrap();
+        id
+    }
+
     /// The row, deleted or not.
     pub async fn row(&self, id: ServerId) -> Server {
         self.store.read(move |c| servers::get_any(c, id)).await.unwrap().unwrap()

@@ -4,6 +4,7 @@
 use super::testing::{Bench, OnHost, Process, everything, owner};
 use crate::core::ids::ServerId;
 use crate::core::server::Server;
+use crate::core::server::rebuild::RebuildServer;
 use crate::core::server::state::{PowerState, VmState};
 use crate::host::hypervisor::fake::Manners;
 use crate::task::failpoint::{Effect, Moment};
@@ -27,10 +28,16 @@ enum Case {
     Resume,
     DeleteSuspended,
     CrashDump,
+    Rebuild,
+    RebuildStopped,
+    Rescue,
+    RescueStopped,
+    Unrescue,
+    Password,
 }
 
 impl Case {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 22] = [
         Self::Create,
         Self::Delete,
         Self::Start,
@@ -47,6 +54,12 @@ impl Case {
         Self::Resume,
         Self::DeleteSuspended,
         Self::CrashDump,
+        Self::Rebuild,
+        Self::RebuildStopped,
+        Self::Rescue,
+        Self::RescueStopped,
+        Self::Unrescue,
+        Self::Password,
     ];
 
     fn workflow(self) -> (&'static str, &'static [&'static str]) {
@@ -65,6 +78,12 @@ impl Case {
             | Self::RebootHard
             | Self::RebootPaused
             | Self::RebootSuspended => ("server_reboot", &["pending", "started"]),
+            Self::Rebuild | Self::RebuildStopped => {
+                ("server_rebuild", &["image", "power_off", "block_device_mapping", "spawning", "stopped"])
+            }
+            Self::Rescue | Self::RescueStopped => ("server_rescue", &["disk", "power_off", "power_on"]),
+            Self::Unrescue => ("server_unrescue", &["power_off", "power_on", "remains"]),
+            Self::Password => ("server_password", &["set"]),
         }
     }
 
@@ -77,7 +96,9 @@ impl Case {
         let id = process.create(bench.command("web")).await;
         process.tasks.settled().await.unwrap();
         match self {
-            Self::Start => process.servers.stop(&owner(), id).await.unwrap(),
+            Self::Start | Self::RebuildStopped | Self::RescueStopped => {
+                process.servers.stop(&owner(), id).await.unwrap();
+            }
             Self::Unpause | Self::RebootPaused => process.servers.pause(&owner(), id).await.unwrap(),
             Self::Resume | Self::RebootSuspended | Self::DeleteSuspended => {
                 process.servers.suspend(&owner(), id).await.unwrap();
@@ -87,6 +108,13 @@ impl Case {
         process.tasks.settled().await.unwrap();
         if matches!(self, Self::StopDeaf | Self::RebootDeaf) {
             bench.hypervisor.set_manners(id, Manners::Deaf);
+        }
+        if self == Self::Unrescue {
+            process.servers.rescue(&owner(), id, None, None).await.unwrap();
+            process.tasks.settled().await.unwrap();
+        }
+        if self == Self::Password {
+            bench.hypervisor.install_agent(id);
         }
         (process, Some(id))
     }
@@ -108,8 +136,40 @@ impl Case {
             Self::RebootHard | Self::RebootPaused | Self::RebootSuspended => {
                 process.servers.reboot(&owner, id, true).await.unwrap();
             }
+            Self::Rebuild | Self::RebuildStopped => {
+                process.servers.rebuild(&owner, id, rebuild(bench)).await.map(drop).unwrap();
+            }
+            Self::Rescue | Self::RescueStopped => {
+                process.servers.rescue(&owner, id, None, None).await.map(drop).unwrap();
+            }
+            Self::Unrescue => process.servers.unrescue(&owner, id).await.unwrap(),
+            Self::Password => {
+                let password = "open sesame".to_owned().into();
+                // Whether it worked is seen by what is recorded.
+                process.servers.change_password(&owner, id, password).await.ok();
+            }
         }
         id
+    }
+}
+
+/// A rebuild that asks for no change.
+pub fn rebuild(bench: &Bench) -> RebuildServer {
+    RebuildServer {
+        image_id: Some(bench.image),
+        name: None,
+        description: None,
+        hostname: None,
+        admin_password: None,
+        metadata: None,
+        personality: Vec::new(),
+        keep_ephemeral: false,
+        access_ip_v4: None,
+        access_ip_v6: None,
+        disk_config: None,
+        key_name: None,
+        user_data: None,
+        trusted_certificates: None,
     }
 }
 
@@ -127,6 +187,9 @@ struct Outcome {
     /// What the guest does, and how often it began from its disk.
     domain: Option<(crate::host::hypervisor::DomainState, u32)>,
     files: bool,
+    /// In the row, on the disk, in the definition.
+    rescue: (bool, bool, bool),
+    password: Option<String>,
     reservations: usize,
     actions: Vec<(String, Option<String>, Vec<(String, Option<String>)>)>,
 }
@@ -162,6 +225,14 @@ async fn outcome(bench: &Bench, process: &Process, id: ServerId) -> Outcome {
         nics,
         domain: domains.domains.get(&id).map(|domain| (domain.state, domain.boots)),
         files: files.contains_key(&id),
+        rescue: (
+            row.rescue.is_some(),
+            files.get(&id).is_some_and(|plan| plan.rescue.is_some()),
+            domains.domains.get(&id).is_some_and(|domain| {
+                domain.spec.disks.iter().any(|disk| disk.path.ends_with("disk.rescue"))
+            }),
+        ),
+        password: bench.hypervisor.password_of(id, "root"),
         reservations: networks.networks.values().map(|network| network.ports.len()).sum(),
         actions,
     }
@@ -189,10 +260,11 @@ async fn twins_end_where_the_table_says() {
     for case in Case::ALL {
         let (outcome, _) = run(case, None).await;
         let vm = match case {
-            Case::Stop | Case::StopDeaf => VmState::Stopped,
+            Case::Stop | Case::StopDeaf | Case::RebuildStopped => VmState::Stopped,
             Case::Delete | Case::DeleteSuspended => VmState::Deleted,
             Case::Pause => VmState::Paused,
             Case::Suspend => VmState::Suspended,
+            Case::Rescue | Case::RescueStopped => VmState::Rescued,
             _ => VmState::Active,
         };
         let boots = match case {
@@ -201,7 +273,11 @@ async fn twins_end_where_the_table_says() {
             | Case::RebootDeaf
             | Case::RebootHard
             | Case::RebootPaused
-            | Case::RebootSuspended => 2,
+            | Case::RebootSuspended
+            | Case::Rebuild
+            | Case::Rescue
+            | Case::RescueStopped => 2,
+            Case::Unrescue => 3,
             // What was in the guest's memory is still there.
             _ => 1,
         };
@@ -215,10 +291,18 @@ async fn twins_end_where_the_table_says() {
             (there, there, there, there),
             "{case:?}"
         );
+        let rescued = vm == VmState::Rescued;
+        assert_eq!(outcome.rescue, (rescued, rescued, rescued), "{case:?}");
         for (action, message, events) in &outcome.actions {
             assert_eq!(*message, None, "{case:?} {action}");
+            let count = match (action.as_str(), case) {
+                ("rebuild", Case::RebuildStopped) => 3,
+                ("rebuild", _) => 2,
+                _ => 1,
+            };
             assert!(
-                events.len() == 1 && events.iter().all(|(_, result)| result.as_deref() == Some("Success")),
+                events.len() == count
+                    && events.iter().all(|(_, result)| result.as_deref() == Some("Success")),
                 "{case:?} {action} {events:?}"
             );
         }
@@ -287,18 +371,15 @@ async fn a_failed_create_leaves_nothing_but_its_fault() {
 
 #[tokio::test]
 async fn a_failed_action_leaves_the_server_as_the_table_says() {
-    for case in [
-        Case::Start,
-        Case::Stop,
-        Case::StopDeaf,
-        Case::RebootSoft,
-        Case::RebootHard,
-        Case::Pause,
-        Case::Unpause,
-        Case::Suspend,
-        Case::Resume,
-        Case::CrashDump,
-    ] {
+    let skipped = [
+        Case::Create,
+        Case::Delete,
+        Case::DeleteSuspended,
+        Case::RebootDeaf,
+        Case::RebootPaused,
+        Case::RebootSuspended,
+    ];
+    for case in Case::ALL.into_iter().filter(|case| !skipped.contains(case)) {
         for step in case.workflow().1 {
             for moment in [Moment::AfterStart, Moment::AfterRun] {
                 let (outcome, met) = run(case, Some((step, moment, Effect::Fail))).await;
@@ -307,8 +388,17 @@ async fn a_failed_action_leaves_the_server_as_the_table_says() {
                 assert!(outcome.fault, "{case:?} {step}");
                 let vm = match case {
                     Case::Start => VmState::Stopped,
-                    Case::Stop | Case::StopDeaf | Case::Pause | Case::CrashDump => VmState::Active,
+                    Case::Stop | Case::StopDeaf | Case::Pause | Case::CrashDump | Case::Password => {
+                        VmState::Active
+                    }
                     Case::Unpause => VmState::Paused,
+                    // Once it runs on its own disks it is rescued no more, whatever fails then.
+                    Case::Unrescue
+                        if *step == "remains" || (*step, moment) == ("power_on", Moment::AfterRun) =>
+                    {
+                        VmState::Active
+                    }
+                    Case::Unrescue => VmState::Rescued,
                     // The failpoint is the engine's: the step had no chance to see that the guest runs.
                     _ => VmState::Error,
                 };
@@ -387,4 +477,99 @@ async fn a_delete_takes_the_place_of_a_create_at_any_moment() {
             assert!(process.servers.list_detail(everything()).await.unwrap().is_empty());
         }
     }
+}
+
+#[tokio::test]
+async fn what_the_new_guest_of_a_rebuild_writes_is_never_lost() {
+    for moment in [Moment::AfterStart, Moment::AfterRun, Moment::BeforeClose] {
+        for case in [Case::Rebuild, Case::RebuildStopped] {
+            let bench = Bench::new();
+            let (process, id) = case.prepare(&bench).await;
+            let step = if moment == Moment::BeforeClose { "stopped" } else { "spawning" };
+            bench.want("server_rebuild", step, moment, Effect::Halt);
+            let id = case.ask(&bench, &process, id).await;
+            process.tasks.settled().await.unwrap();
+            assert!(process.tasks.halted(), "{case:?} {moment:?}");
+            process.kill().await;
+            assert_eq!(bench.storage.replaced(id), 1);
+            let process = bench.start().await;
+            process.tasks.settled().await.unwrap();
+            assert_eq!(bench.storage.replaced(id), 1, "{case:?} {moment:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rebuild_that_fails_before_the_disks_are_touched_keeps_its_image() {
+    for (step, restored) in [("image", true), ("block_device_mapping", false)] {
+        let bench = Bench::new();
+        let (process, id) = Case::Rebuild.prepare(&bench).await;
+        let id = id.unwrap();
+        let old = process.row(id).await.image_id;
+        let other = process.another_image().await;
+        bench.want("server_rebuild", step, Moment::AfterStart, Effect::Fail);
+        let command = RebuildServer { image_id: Some(other), name: Some("new".into()), ..rebuild(&bench) };
+        let (shown, _) = process.servers.rebuild(&owner(), id, command).await.unwrap();
+        assert_eq!((shown.server.image_id, shown.server.name.as_str()), (Some(other), "new"));
+        process.tasks.settled().await.unwrap();
+        let row = process.row(id).await;
+        assert_eq!((row.vm_state, row.image_id == old), (VmState::Error, restored), "{step}");
+        // It can be rebuilt from there.
+        process.servers.rebuild(&owner(), id, rebuild(&bench)).await.unwrap();
+        process.tasks.settled().await.unwrap();
+        assert_eq!(process.row(id).await.vm_state, VmState::Active);
+    }
+}
+
+#[tokio::test]
+async fn a_guest_without_an_agent_keeps_its_password() {
+    use crate::core::Kind;
+    let bench = Bench::new();
+    let (process, id) = Case::Stop.prepare(&bench).await;
+    let id = id.unwrap();
+    let refused = async || process.servers.change_password(&owner(), id, "new".to_owned().into()).await;
+    let told = |error: crate::core::Error| (error.kind(), error.message().to_owned());
+    assert_eq!(
+        told(refused().await.unwrap_err()),
+        (Kind::InvalidState, "QEMU guest agent is not enabled".into())
+    );
+    let promise = move |c: &crate::store::Connection| {
+        c.execute("UPDATE server SET image_properties = '{\"hw_qemu_guest_agent\": \"yes\"}'", [])?;
+        Ok::<_, crate::store::StoreError>(())
+    };
+    process.store.write(promise).await.unwrap();
+    assert_eq!(
+        told(refused().await.unwrap_err()),
+        (Kind::NotImplemented, "Unable to set password on instance".into())
+    );
+    bench.hypervisor.install_agent(id);
+    refused().await.unwrap();
+    assert_eq!(bench.hypervisor.password_of(id, "root").as_deref(), Some("new"));
+    // The task that carried it has forgotten it.
+    let left = process.store.read(|c| {
+        let found = c.query_row("SELECT count(*) FROM task WHERE state LIKE '%new%'", [], |row| row.get(0));
+        Ok::<i64, crate::store::StoreError>(found?)
+    });
+    assert_eq!(left.await.unwrap(), 0);
+    bench.want("server_password", "set", Moment::AfterStart, Effect::Fail);
+    let (kind, words) = told(refused().await.unwrap_err());
+    assert_eq!(kind, Kind::Conflict);
+    assert_eq!(words, format!("Failed to set admin password on {id} because error setting admin password"));
+    assert_eq!(process.row(id).await.vm_state, VmState::Active);
+}
+
+#[tokio::test]
+async fn a_rescued_server_whose_state_is_reset_comes_back_on_its_own_disk() {
+    use super::testing::admin;
+    use crate::core::service::servers::ResetTo;
+    let bench = Bench::new();
+    let (process, id) = Case::Unrescue.prepare(&bench).await;
+    let id = id.unwrap();
+    process.servers.reset_state(&admin(), id, ResetTo::Active).await.unwrap();
+    process.servers.reboot(&owner(), id, true).await.unwrap();
+    process.tasks.settled().await.unwrap();
+    assert_eq!(outcome(&bench, &process, id).await.rescue, (false, true, false));
+    process.servers.delete(&owner(), id, false).await.unwrap();
+    process.tasks.settled().await.unwrap();
+    assert!(!bench.on_host().files.contains_key(&id));
 }

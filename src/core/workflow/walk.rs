@@ -23,6 +23,7 @@ enum Expected {
     Stopped,
     Paused,
     Suspended,
+    Rescued,
     /// A fault of the host was met: whatever the failure rules allow.
     Unsure,
     Deleted,
@@ -39,11 +40,14 @@ enum Verb {
     Suspend,
     Resume,
     CrashDump,
+    Rebuild,
+    Rescue,
+    Unrescue,
     Delete,
 }
 
 impl Verb {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 13] = [
         Self::Start,
         Self::Stop,
         Self::RebootSoft,
@@ -53,6 +57,9 @@ impl Verb {
         Self::Suspend,
         Self::Resume,
         Self::CrashDump,
+        Self::Rebuild,
+        Self::Rescue,
+        Self::Unrescue,
         Self::Delete,
     ];
 
@@ -66,6 +73,11 @@ impl Verb {
             Self::Suspend => ("server_suspend", &["save"]),
             Self::Resume => ("server_resume", &["restore"]),
             Self::CrashDump => ("server_crash_dump", &["interrupt"]),
+            Self::Rebuild => {
+                ("server_rebuild", &["image", "power_off", "block_device_mapping", "spawning", "stopped"])
+            }
+            Self::Rescue => ("server_rescue", &["disk", "power_off", "power_on"]),
+            Self::Unrescue => ("server_unrescue", &["power_off", "power_on", "remains"]),
             Self::Delete => ("server_delete", &["domain", "remains"]),
         }
     }
@@ -76,6 +88,10 @@ impl Verb {
             (_, Expected::Deleted) => None,
             (Self::Delete, _) => Some(Expected::Deleted),
             (_, Expected::Unsure) => Some(Expected::Unsure),
+            (Self::Unrescue, Expected::Rescued) => Some(Expected::Active),
+            (_, Expected::Rescued) => None,
+            (Self::Rebuild, Expected::Active | Expected::Stopped) => Some(from),
+            (Self::Rescue, Expected::Active | Expected::Stopped) => Some(Expected::Rescued),
             (Self::Start, Expected::Stopped)
             | (Self::RebootSoft, Expected::Active)
             | (Self::Unpause, Expected::Paused)
@@ -152,7 +168,7 @@ impl ReferenceStateMachine for Model {
         prop_oneof![
             2 => creates,
             6 => (which(), verb()).prop_map(|(id, verb)| Move::Act(id, verb)),
-            3 => (which(), verb(), 0..2usize, 0..MOMENTS.len())
+            3 => (which(), verb(), 0..5usize, 0..MOMENTS.len())
                 .prop_map(|(id, verb, step, moment)| Move::ActCrashing(id, verb, step, moment)),
             1 => (which(), verb(), call()).prop_map(|(id, verb, (c, f))| Move::ActFailing(id, verb, c, f)),
             1 => (which(), verb()).prop_map(|(id, verb)| Move::ActThenDelete(id, verb)),
@@ -240,6 +256,12 @@ impl System {
                 Verb::Suspend => servers.suspend(&owner, id).await,
                 Verb::Resume => servers.resume(&owner, id).await,
                 Verb::CrashDump => servers.trigger_crash_dump(&owner, id).await,
+                Verb::Rebuild => {
+                    let command = super::tests::rebuild(&self.bench);
+                    servers.rebuild(&owner, id, command).await.map(drop)
+                }
+                Verb::Rescue => servers.rescue(&owner, id, None, None).await.map(drop),
+                Verb::Unrescue => servers.unrescue(&owner, id).await,
                 Verb::Delete => servers.delete(&owner, id, false).await,
             }
         })
@@ -361,6 +383,7 @@ impl StateMachineTest for Walk {
             let has_files = host.files.contains_key(&row.id);
             assert_eq!(row.task_state, None, "{row:?}");
             assert_eq!(row.vm_state == VmState::Deleted, row.deleted_at.is_some());
+            assert_eq!(row.vm_state == VmState::Rescued, row.rescue.is_some() && row.deleted_at.is_none());
             match expected {
                 Expected::Deleted => {
                     assert!(row.deleted_at.is_some(), "{row:?}");
@@ -387,13 +410,17 @@ impl StateMachineTest for Walk {
                     assert_eq!((row.vm_state, domain), (VmState::Suspended, Some(DomainState::Saved)));
                     assert_eq!(row.power_state, PowerState::Shutdown);
                 }
+                Expected::Rescued => {
+                    assert_eq!(row.vm_state, VmState::Rescued, "{row:?}");
+                    assert!(host.files.get(&row.id).is_some_and(|plan| plan.rescue.is_some()));
+                }
                 Expected::Unsure => match row.vm_state {
                     VmState::Active => assert_eq!(domain, Some(DomainState::Running)),
                     VmState::Stopped => {
                         assert!(matches!(domain, Some(DomainState::ShutOff | DomainState::Crashed)));
                     }
                     VmState::Error if row.host.is_none() => assert!(domain.is_none() && !has_files),
-                    VmState::Error | VmState::Paused | VmState::Suspended => {}
+                    VmState::Error | VmState::Paused | VmState::Suspended | VmState::Rescued => {}
                     other => panic!("{other} after a fault"),
                 },
             }

@@ -73,6 +73,23 @@ impl ImageStore {
         self.tree.path(&base_name(id))
     }
 
+    /// The base of an image of this format, if there is one. For images whose own bytes are gone.
+    pub async fn find_base(&self, id: ImageId, format: ImageFormat) -> Result<Option<Base>, DiskError> {
+        if foreign_name(format).is_some() {
+            return self.converted(id).await;
+        }
+        let (tree, max_virtual) = (Arc::clone(&self.tree), self.max_virtual);
+        blocking(move || {
+            let name = base_name(id);
+            let Some(file) = tree.open_file(&name)? else { return Ok(None) };
+            let path = tree.path(&name);
+            let found = inspect::inspect(&file, format, max_virtual).during("inspecting", &path)?;
+            let format = if format == ImageFormat::Qcow2 { DiskFormat::Qcow2 } else { DiskFormat::Raw };
+            Ok(Some(Base { path, format, virtual_size: found.virtual_size }))
+        })
+        .await
+    }
+
     /// A base that was made by conversion, if there is one.
     async fn converted(&self, id: ImageId) -> Result<Option<Base>, DiskError> {
         let (tree, max_virtual) = (Arc::clone(&self.tree), self.max_virtual);

@@ -123,11 +123,6 @@ impl ServerDisks {
         }
     }
 
-    /// Ensures a disk, as large as the image, that the server can be rescued with.
-    pub async fn ensure_rescue_disk(&self, server: ServerId, image: &VettedImage) -> Result<Disk, DiskError> {
-        self.ensure_overlay(server, DiskRole::Rescue, image, 0).await
-    }
-
     /// Replaces the root disk, and all that was on it, by a fresh one. The domain must not run.
     pub async fn replace_root_disk(
         &self,
@@ -138,6 +133,11 @@ impl ServerDisks {
         let base = self.images.ensure_base(image).await?;
         let bytes = overlay_size(base.virtual_size, size_gib)?;
         self.make_overlay(server, DiskRole::Root, &base.path, base.format, bytes).await
+    }
+
+    /// Replaces the root disk, and all that was on it, by an empty one of `size_gib` GiB. The domain must not run.
+    pub async fn empty_root_disk(&self, server: ServerId, size_gib: u64) -> Result<Disk, DiskError> {
+        self.make_disk(server, DiskRole::Root, None, size_gib.saturating_mul(GIB)).await
     }
 
     async fn ensure_overlay(
@@ -181,7 +181,7 @@ impl ServerDisks {
     }
 
     /// Writes a new overlay beside the disk and then gives it the disk's name.
-    async fn make_overlay(
+    pub(super) async fn make_overlay(
         &self,
         server: ServerId,
         role: DiskRole,
@@ -334,12 +334,21 @@ impl ServerDisks {
 
     /// Ensures that the config drive has these bytes.
     pub async fn ensure_config_drive(&self, server: ServerId, bytes: Vec<u8>) -> Result<PathBuf, DiskError> {
+        self.write_config_drive(server, CONFIG_DRIVE, bytes).await
+    }
+
+    pub(super) async fn write_config_drive(
+        &self,
+        server: ServerId,
+        name: &'static str,
+        bytes: Vec<u8>,
+    ) -> Result<PathBuf, DiskError> {
         let tree = Arc::clone(&self.tree);
         blocking(move || {
             let folder = folder_name(server);
             tree.check_room(bytes.len() as u64)?;
             tree.ensure_folder(&folder)?;
-            let name = folder.join(CONFIG_DRIVE);
+            let name = folder.join(name);
             tree.write_file(&name, &bytes).map_err(|error| tree.name_full(error))?;
             Ok(tree.path(&name))
         })
@@ -405,7 +414,7 @@ impl ServerDisks {
     }
 }
 
-fn folder_name(server: ServerId) -> PathBuf {
+pub(super) fn folder_name(server: ServerId) -> PathBuf {
     Path::new(SERVERS).join(server.to_string())
 }
 
@@ -423,7 +432,7 @@ pub(super) fn console_name(server: ServerId) -> PathBuf {
 }
 
 /// The virtual size of an overlay in bytes.
-fn overlay_size(image: u64, size_gib: u64) -> Result<u64, DiskError> {
+pub(super) fn overlay_size(image: u64, size_gib: u64) -> Result<u64, DiskError> {
     // QEMU rounds a raw file of odd length up to a whole sector.
     let needed = image.next_multiple_of(SECTOR);
     match size_gib.saturating_mul(GIB) {

@@ -96,8 +96,16 @@ async fn sizes_follow_the_image_when_the_flavor_has_none() {
     let disk = host.disks.ensure_root_disk(ServerId::random(), &image, 0).await.expect("disk");
     assert_eq!(disk.virtual_size(), 1024);
     assert_eq!(info(&disk).await[0]["virtual-size"], 1024);
-    let rescue = host.disks.ensure_rescue_disk(ServerId::random(), &image).await.expect("rescue");
+    let (server, base) = (ServerId::random(), host.images.ensure_base(&image).await.expect("base"));
+    let rescue = host.disks.make_rescue_disk(server, &base).await.expect("rescue");
     assert!(rescue.path().ends_with("disk.rescue"));
+    let drive = host.disks.ensure_rescue_config_drive(server, vec![0; 512]).await.expect("config drive");
+    assert_eq!(drive, host.disks.rescue_config_drive(server));
+    host.disks.remove_rescue(server).await.expect("remove");
+    assert!(!rescue.path().exists() && !drive.exists());
+    host.images.delete(image.id()).await.expect("delete");
+    let left = host.images.find_base(image.id(), ImageFormat::Raw).await.expect("find");
+    assert_eq!(left, Some(base));
     assert!(matches!(overlay_size(3 << 30, 2), Err(DiskError::TooSmall { .. })));
     assert!(matches!(overlay_size(2 << 30, 2), Ok(size) if size == 2 << 30));
 }

@@ -8,6 +8,7 @@ use super::spec::{DomainSpec, NicAttachment};
 use super::statistics::{DiskStatistics, NicStatistics, Statistics};
 use super::{DomainState, HostEvent, HostFacts, Hypervisor, HypervisorError};
 use crate::core::ids::ServerId;
+use crate::core::secret::Secret;
 use crate::host::faults::{Call, Failure, FaultScript};
 use crate::host::net::tap_name;
 use async_trait::async_trait;
@@ -58,6 +59,8 @@ struct Inner {
     refuses_to_start: BTreeSet<ServerId>,
     unreadable: BTreeSet<ServerId>,
     interrupted: BTreeMap<ServerId, u32>,
+    /// Guests with an agent, and the passwords that it set, by user.
+    agents: BTreeMap<ServerId, BTreeMap<String, String>>,
     displays: BTreeMap<ServerId, UnixStream>,
     serials: BTreeMap<ServerId, UnixStream>,
 }
@@ -142,6 +145,16 @@ impl FakeHypervisor {
     /// How many non-maskable interrupts a guest has got.
     pub fn interrupts(&self, id: ServerId) -> u32 {
         self.lock().interrupted.get(&id).copied().unwrap_or_default()
+    }
+
+    /// Lets an agent run in this guest.
+    pub fn install_agent(&self, id: ServerId) {
+        self.lock().agents.entry(id).or_default();
+    }
+
+    /// The password that the guest's agent set for this user.
+    pub fn password_of(&self, id: ServerId, user: &str) -> Option<String> {
+        self.lock().agents.get(&id)?.get(user).cloned()
     }
 
     /// Puts a domain of somebody else on the host.
@@ -553,6 +566,30 @@ impl Hypervisor for FakeHypervisor {
         self.call(Call::OpenSerial, |inner, _| {
             inner.running(id, "talk to")?;
             connected(&mut inner.serials, id)
+        })
+        .await
+    }
+
+    async fn has_agent(&self, id: ServerId) -> Result<bool, HypervisorError> {
+        self.call(Call::HasAgent, |inner, _| {
+            Ok(inner.running(id, "ask").is_ok() && inner.agents.contains_key(&id))
+        })
+        .await
+    }
+
+    async fn set_user_password(
+        &self,
+        id: ServerId,
+        user: &str,
+        password: &Secret,
+    ) -> Result<(), HypervisorError> {
+        self.call(Call::SetUserPassword, |inner, _| {
+            inner.running(id, "ask")?;
+            let Some(users) = inner.agents.get_mut(&id) else {
+                return Err(HypervisorError::Unsupported("no agent answers in the guest".into()));
+            };
+            users.insert(user.to_owned(), password.expose().to_owned());
+            Ok(())
         })
         .await
     }

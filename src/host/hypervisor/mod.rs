@@ -10,6 +10,7 @@ pub mod spec;
 pub mod statistics;
 
 use crate::core::ids::ServerId;
+use crate::core::secret::Secret;
 use async_trait::async_trait;
 use spec::DomainSpec;
 use statistics::Statistics;
@@ -156,4 +157,16 @@ pub trait Hypervisor: Send + Sync {
 
     /// A stream socket connected to the running guest's first serial port. One client at a time is served.
     async fn open_serial(&self, id: ServerId) -> Result<OwnedFd, HypervisorError>;
+
+    /// Whether an agent in the guest has opened its port. A guest that does not run has none.
+    async fn has_agent(&self, id: ServerId) -> Result<bool, HypervisorError>;
+
+    /// Lets the guest's agent set the password of a user of the guest; [`HypervisorError::Unsupported`] where no agent
+    /// answers.
+    async fn set_user_password(
+        &self,
+        id: ServerId,
+        user: &str,
+        password: &Secret,
+    ) -> Result<(), HypervisorError>;
 }

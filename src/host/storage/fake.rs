@@ -1,6 +1,6 @@
 //! Disks in memory, with a scripted failure. For tests; nothing in the configuration leads here.
 
-use super::{BootSource, DiskFile, DiskPlan, ServerFiles, Storage};
+use super::{BootSource, DiskFile, DiskPlan, RescueFiles, RescuePlan, RescueRoot, ServerFiles, Storage};
 use crate::core::ids::ServerId;
 use crate::host::disk::DiskError;
 use crate::host::hypervisor::spec::DiskFormat;
@@ -13,6 +13,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 struct Inner {
     servers: BTreeMap<ServerId, DiskPlan>,
     consoles: BTreeMap<ServerId, Vec<u8>>,
+    /// How often the root disk of a server was replaced.
+    replaced: BTreeMap<ServerId, u32>,
     fail_next: u32,
     free: Option<u64>,
 }
@@ -27,6 +29,11 @@ impl FakeStorage {
     /// Everything that exists.
     pub fn inventory(&self) -> BTreeMap<ServerId, DiskPlan> {
         self.lock().servers.clone()
+    }
+
+    /// How often the root disk of this server was replaced.
+    pub fn replaced(&self, server: ServerId) -> u32 {
+        self.lock().replaced.get(&server).copied().unwrap_or_default()
     }
 
     /// Lets the next `count` changes fail as on a full disk.
@@ -78,6 +85,13 @@ fn files(plan: &DiskPlan) -> ServerFiles {
         ephemeral: (plan.ephemeral_gib > 0).then(|| file("disk.eph0", DiskFormat::Raw)),
         swap: (plan.swap_mib > 0).then(|| file("disk.swap", DiskFormat::Raw)),
         config_drive: plan.config_drive.is_some().then(|| path(plan.server, "disk.config")),
+        rescue: plan.rescue.as_ref().map(|rescue| RescueFiles {
+            root: match rescue.boot {
+                BootSource::Disk { .. } => RescueRoot::Disk(file("disk.rescue", DiskFormat::Qcow2)),
+                BootSource::Cd { image } => RescueRoot::Cd(Path::new("/fake/bases").join(image.to_string())),
+            },
+            config_drive: path(plan.server, "disk.config.rescue"),
+        }),
     }
 }
 
@@ -91,7 +105,35 @@ impl Storage for FakeStorage {
 
     async fn find(&self, plan: &DiskPlan) -> Result<ServerFiles, DiskError> {
         let known = self.lock().servers.get(&plan.server).cloned();
-        Ok(known.map(|known| files(&known)).unwrap_or_default())
+        let Some(known) = known else { return Ok(ServerFiles::default()) };
+        let asked = plan.rescue.is_some();
+        Ok(files(&DiskPlan { rescue: known.rescue.clone().filter(|_| asked), ..known }))
+    }
+
+    async fn prepare(&self, _boot: BootSource) -> Result<(), DiskError> {
+        self.change().map(drop)
+    }
+
+    async fn replace(&self, plan: &DiskPlan, _keep_ephemeral: bool) -> Result<(), DiskError> {
+        let mut inner = self.change()?;
+        inner.servers.insert(plan.server, plan.clone());
+        *inner.replaced.entry(plan.server).or_default() += 1;
+        Ok(())
+    }
+
+    async fn make_rescue(&self, server: ServerId, plan: &RescuePlan) -> Result<(), DiskError> {
+        let mut inner = self.change()?;
+        let known = inner.servers.get_mut(&server);
+        let known = known.ok_or_else(|| DiskError::NotFound(format!("the disks of server {server}")))?;
+        known.rescue = Some(plan.clone());
+        Ok(())
+    }
+
+    async fn remove_rescue(&self, server: ServerId) -> Result<(), DiskError> {
+        if let Some(known) = self.change()?.servers.get_mut(&server) {
+            known.rescue = None;
+        }
+        Ok(())
     }
 
     async fn remove(&self, server: ServerId) -> Result<(), DiskError> {

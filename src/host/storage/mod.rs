@@ -5,7 +5,7 @@
 
 pub mod fake;
 
-use super::disk::{Disk, DiskError, DiskRole, ImageFormat, ImageStore, ServerDisks, VettedImage};
+use super::disk::{Base, Disk, DiskError, DiskRole, ImageFormat, ImageStore, ServerDisks, VettedImage};
 use super::hypervisor::spec::DiskFormat;
 use crate::core::ids::{ImageId, ServerId};
 use async_trait::async_trait;
@@ -24,6 +24,16 @@ pub struct DiskPlan {
     pub swap_mib: u64,
     /// The bytes of the config drive, for a server that has one.
     pub config_drive: Option<Vec<u8>>,
+    /// What the server is rescued with, while it is.
+    pub rescue: Option<RescuePlan>,
+}
+
+/// What a server is rescued with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RescuePlan {
+    pub boot: BootSource,
+    /// The bytes of the rescue system's own config drive.
+    pub config_drive: Vec<u8>,
 }
 
 /// What a server boots from.
@@ -52,6 +62,21 @@ pub struct ServerFiles {
     pub ephemeral: Option<DiskFile>,
     pub swap: Option<DiskFile>,
     pub config_drive: Option<PathBuf>,
+    pub rescue: Option<RescueFiles>,
+}
+
+/// What a server that is rescued has besides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RescueFiles {
+    pub root: RescueRoot,
+    pub config_drive: PathBuf,
+}
+
+/// What the rescue system boots from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RescueRoot {
+    Disk(DiskFile),
+    Cd(PathBuf),
 }
 
 /// Makes the files of servers what they should be.
@@ -62,6 +87,19 @@ pub trait Storage: Send + Sync {
 
     /// What is there of the plan, without making anything.
     async fn find(&self, plan: &DiskPlan) -> Result<ServerFiles, DiskError>;
+
+    /// Makes an image ready to be started from. May take as long as copying it, so it is done while the guest still runs.
+    async fn prepare(&self, boot: BootSource) -> Result<(), DiskError>;
+
+    /// Puts fresh disks in the place of all that the server has, of which nothing is left but its ephemeral disk if that is
+    /// to be kept. The guest is off.
+    async fn replace(&self, plan: &DiskPlan, keep_ephemeral: bool) -> Result<(), DiskError>;
+
+    /// Makes what a server is rescued with, afresh if it is there; its own files stay as they are. No rescue system runs.
+    async fn make_rescue(&self, server: ServerId, plan: &RescuePlan) -> Result<(), DiskError>;
+
+    /// Ensures that nothing is left of what the server was rescued with. The rescue system is off.
+    async fn remove_rescue(&self, server: ServerId) -> Result<(), DiskError>;
 
     /// Ensures that nothing of the server is on the disk.
     async fn remove(&self, server: ServerId) -> Result<(), DiskError>;
@@ -111,6 +149,33 @@ impl DiskStorage {
         }
     }
 
+    /// The base of an image, also where all that is left of the image is that base.
+    async fn base(&self, image: ImageId, format: ImageFormat) -> Result<Base, DiskError> {
+        match self.images.vet(image, format).await {
+            Ok(vetted) => self.images.ensure_base(&vetted).await,
+            Err(DiskError::NotFound(what)) => {
+                self.images.find_base(image, format).await?.ok_or(DiskError::NotFound(what))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn find_rescue(
+        &self,
+        server: ServerId,
+        plan: &RescuePlan,
+    ) -> Result<Option<RescueFiles>, DiskError> {
+        let root = match plan.boot {
+            BootSource::Disk { .. } => {
+                let found = self.disks.disk(server, DiskRole::Rescue).await?;
+                found.as_ref().map(|disk| RescueRoot::Disk(file(disk)))
+            }
+            BootSource::Cd { image } => Some(RescueRoot::Cd(self.images.base_path(image))),
+        };
+        let config_drive = self.disks.rescue_config_drive(server);
+        Ok(root.map(|root| RescueFiles { root, config_drive }))
+    }
+
     async fn ensure_blank(
         &self,
         server: ServerId,
@@ -147,7 +212,7 @@ impl Storage for DiskStorage {
             self.ensure_config_drive(plan),
         )?;
         let (root, cd) = root;
-        Ok(ServerFiles { root: Some(root), cd, ephemeral, swap, config_drive })
+        Ok(ServerFiles { root: Some(root), cd, ephemeral, swap, config_drive, rescue: None })
     }
 
     async fn find(&self, plan: &DiskPlan) -> Result<ServerFiles, DiskError> {
@@ -162,7 +227,57 @@ impl Storage for DiskStorage {
             ephemeral: found(self.disks.disk(plan.server, DiskRole::Ephemeral(0)).await?),
             swap: found(self.disks.disk(plan.server, DiskRole::Swap).await?),
             config_drive: plan.config_drive.is_some().then(|| self.disks.config_drive(plan.server)),
+            rescue: match &plan.rescue {
+                Some(rescue) => self.find_rescue(plan.server, rescue).await?,
+                None => None,
+            },
         })
+    }
+
+    async fn prepare(&self, boot: BootSource) -> Result<(), DiskError> {
+        let (image, format) = match boot {
+            BootSource::Disk { image, format } => (image, format),
+            BootSource::Cd { image } => (image, ImageFormat::Iso),
+        };
+        self.base(image, format).await.map(drop)
+    }
+
+    async fn replace(&self, plan: &DiskPlan, keep_ephemeral: bool) -> Result<(), DiskError> {
+        let server = plan.server;
+        match plan.boot {
+            BootSource::Disk { image, format } => {
+                let vetted = self.images.vet(image, format).await?;
+                self.disks.replace_root_disk(server, &vetted, plan.root_gib).await?;
+            }
+            BootSource::Cd { .. } => {
+                self.disks.empty_root_disk(server, plan.root_gib.max(1)).await?;
+            }
+        }
+        let ephemeral = DiskRole::Ephemeral(0);
+        if !keep_ephemeral {
+            self.disks.remove_disk(server, ephemeral).await?;
+            self.ensure_blank(server, ephemeral, plan.ephemeral_gib.saturating_mul(1024)).await?;
+        }
+        self.disks.remove_disk(server, DiskRole::Swap).await?;
+        self.ensure_blank(server, DiskRole::Swap, plan.swap_mib).await?;
+        self.ensure_config_drive(plan).await.map(drop)
+    }
+
+    async fn make_rescue(&self, server: ServerId, plan: &RescuePlan) -> Result<(), DiskError> {
+        match plan.boot {
+            BootSource::Disk { image, format } => {
+                let base = self.base(image, format).await?;
+                self.disks.make_rescue_disk(server, &base).await?;
+            }
+            BootSource::Cd { image } => {
+                self.base(image, ImageFormat::Iso).await?;
+            }
+        }
+        self.disks.ensure_rescue_config_drive(server, plan.config_drive.clone()).await.map(drop)
+    }
+
+    async fn remove_rescue(&self, server: ServerId) -> Result<(), DiskError> {
+        self.disks.remove_rescue(server).await
     }
 
     async fn remove(&self, server: ServerId) -> Result<(), DiskError> {

@@ -1,3 +1,5 @@
-//! What can be done to servers, on real guests.
+//! What can be done to servers, on real guests, seen from outside and from inside.
 
 mod power;
+mod rebuild;
+mod rescue;

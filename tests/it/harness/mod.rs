@@ -3,11 +3,13 @@
 mod daemon;
 mod host;
 mod http;
+mod serial;
 mod user;
 
 pub use daemon::{Daemon, Options};
 pub use host::{bridge_rules, domains, reservations, virsh};
-pub use http::Http;
+pub use http::{Answer, Http};
+pub use serial::Serial;
 pub use user::User;
 
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! `POST /servers/{id}/action`: one key says what is to be done, its value how.
 
-use super::{authorize, consoles, id, power, tables};
+use super::{authorize, consoles, id, power, rebuild, rescue, tables};
 use crate::api::call::{Call, Outcome, Reply};
 use crate::api::compute::request;
 use crate::api::compute::schema::{self, Schema, wire};
@@ -79,6 +79,28 @@ pub static ACTIONS: &[Action] = &[
         Rule::Member("os_compute_api:servers:trigger_crash_dump"),
         &tables::TRIGGER_CRASH_DUMP,
         power::trigger_crash_dump
+    ),
+    action!(
+        "rebuild",
+        ALWAYS,
+        Rule::Member("os_compute_api:servers:rebuild"),
+        &tables::REBUILD,
+        rebuild::rebuild
+    ),
+    action!("rescue", ALWAYS, Rule::Member("os_compute_api:os-rescue"), &tables::RESCUE, rescue::rescue),
+    action!(
+        "unrescue",
+        ALWAYS,
+        Rule::Member("os_compute_api:os-unrescue"),
+        &tables::ANY_ACTION,
+        rescue::unrescue
+    ),
+    action!(
+        "changePassword",
+        ALWAYS,
+        Rule::Member("os_compute_api:os-admin-password"),
+        &tables::CHANGE_PASSWORD,
+        rescue::change_password
     ),
     action!("lock", ALWAYS, Rule::Member("os_compute_api:os-lock-server:lock"), &tables::LOCK, lock),
     action!(

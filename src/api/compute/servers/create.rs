@@ -7,6 +7,7 @@ use crate::api::compute::request;
 use crate::api::compute::schema::wire;
 use crate::core::ids::{ImageId, NetworkId, PortId, ServerId};
 use crate::core::port::{Networking, NicRequest};
+use crate::core::secret::Secret;
 use crate::core::server::create::CreateServer;
 use crate::core::server::{DiskConfig, InjectedFile};
 use crate::core::{Error, Result};
@@ -31,7 +32,7 @@ struct New {
     #[serde(rename = "flavorRef", deserialize_with = "wire::text")]
     flavor: String,
     #[serde(rename = "adminPass")]
-    admin_password: Option<String>,
+    admin_password: Option<Secret>,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
     networks: Option<Networks>,
@@ -82,7 +83,7 @@ struct Network {
 }
 
 #[derive(Deserialize)]
-struct File {
+pub(super) struct File {
     path: Option<String>,
     contents: Option<String>,
 }
@@ -280,15 +281,7 @@ fn command(mut new: New, hints: Option<&Value>, call: &Call) -> Result<CreateSer
     let image_id = image(&new)?;
     let trim = |text: String| if call.legacy { text.trim().to_owned() } else { text };
     let name = trim(new.name);
-    let personality = new
-        .personality
-        .into_iter()
-        .map(|file| match (file.path, file.contents) {
-            (Some(path), Some(contents)) => Ok(InjectedFile { path, contents }),
-            (None, _) => Err(Error::invalid("Bad personality format: missing 'path'")),
-            (_, None) => Err(Error::invalid("Bad personality format: missing 'contents'")),
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let personality = personality(new.personality)?;
     Ok(CreateServer {
         description: if call.minor >= 19 { new.description } else { Some(name.clone()) },
         name,
@@ -315,6 +308,16 @@ fn command(mut new: New, hints: Option<&Value>, call: &Call) -> Result<CreateSer
         min_count,
         max_count,
     })
+}
+
+/// The files to be put into a guest.
+pub(super) fn personality(files: Vec<File>) -> Result<Vec<InjectedFile>> {
+    let file = |file: File| match (file.path, file.contents) {
+        (Some(path), Some(contents)) => Ok(InjectedFile { path, contents }),
+        (None, _) => Err(Error::invalid("Bad personality format: missing 'path'")),
+        (_, None) => Err(Error::invalid("Bad personality format: missing 'contents'")),
+    };
+    files.into_iter().map(file).collect()
 }
 
 fn group_names(groups: Option<&[Group]>) -> Vec<String> {
@@ -375,7 +378,7 @@ pub async fn create(mut call: Call) -> Outcome {
         links: Links::to(&base, "servers", id),
         disk_config: made.disk_config,
         security_groups: groups.iter().map(|name| GroupName { name }).collect(),
-        admin_password: &made.admin_password,
+        admin_password: made.admin_password.expose(),
     };
     let location = base.url("servers", &id.to_string());
     Ok(Reply::json(StatusCode::ACCEPTED, &Created { server })?.header("location", &location))

@@ -10,6 +10,8 @@ pub mod metadata;
 pub mod password;
 mod power;
 mod query;
+mod rebuild;
+mod rescue;
 mod tables;
 pub mod tags;
 mod update;

@@ -223,6 +223,55 @@ pub static UPDATE: Schema = object!(
     required: &["server"]
 );
 
+pub static REBUILD: Schema = object!(
+    [property("rebuild", &[&Schema(&[
+        Types(&[Type::Object]),
+        Keys(&Object {
+            input: Some(Input::ServerRebuild),
+            properties: &[
+                property_with_legacy("name", &[&NAME], &PADDED_NAME),
+                property("imageRef", &[&UUID]),
+                property("adminPass", &[&STRING]),
+                property("metadata", &[&METADATA]),
+                property("preserve_ephemeral", &[&BOOLEAN]),
+                property("OS-DCF:diskConfig", &[&DISK_CONFIG]),
+                property("accessIPv4", &[&ACCESS_IPV4]),
+                property("accessIPv6", &[&ACCESS_IPV6]),
+                property("personality", &[&PERSONALITY]),
+                property("description", &[&DESCRIPTION]),
+                property("key_name", &[&NAME_OR_NULL]),
+                property("user_data", &[&USER_DATA_OR_NULL]),
+                property("trusted_image_certificates", &[&TRUSTED_CERTIFICATES]),
+                property("hostname", &[&HOST_NAME, &FQDN]),
+            ],
+            required: &["imageRef"],
+            open: false,
+        }),
+    ])])],
+    required: &["rebuild"]
+);
+
+pub static RESCUE: Schema = object!(
+    [property("rescue", &[&Schema(&[
+        Types(&[Type::Object, Type::Null]),
+        Keys(&Object {
+            input: None,
+            properties: &[property("adminPass", &[&STRING]), property("rescue_image_ref", &[&UUID])],
+            required: &[],
+            open: false,
+        }),
+    ])])],
+    required: &["rescue"]
+);
+
+pub static CHANGE_PASSWORD: Schema = object!(
+    [property("changePassword", &[&object!(
+        [property("adminPass", &[&STRING])],
+        required: &["adminPass"]
+    )])],
+    required: &["changePassword"]
+);
+
 /// `metadata` for a merge and for a replacement.
 pub static METADATA_BODY: Schema = object!([property("metadata", &[&METADATA])], required: &["metadata"]);
 

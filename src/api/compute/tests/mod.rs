@@ -2,6 +2,7 @@
 
 mod golden;
 mod power;
+mod rebuild;
 mod servers;
 
 use super::serve;

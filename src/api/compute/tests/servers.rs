@@ -4,7 +4,7 @@ use super::{Answer, Client, message};
 use actix_web::http::Method;
 use serde_json::{Value, json};
 
-const IMAGE: &str = "70a599e0-31e7-49b7-b260-868f441e862b";
+pub(super) const IMAGE: &str = "70a599e0-31e7-49b7-b260-868f441e862b";
 
 pub(super) async fn client() -> Client {
     let client = Client::new().await;

@@ -7,9 +7,10 @@ use crate::core::image::{Image, Status};
 use crate::core::quota::{Limits, Resource};
 use crate::core::server::create::CreateServer;
 use crate::core::server::node::Node;
-use crate::core::server::{ServerFlavor, ServerKey};
+use crate::core::server::{InjectedFile, ServerFlavor, ServerKey};
 use crate::core::{Error, Result};
 use crate::store::{Connection, flavors, images, keypairs, server_usage};
+use std::collections::BTreeMap;
 
 const GIB: u64 = 1 << 30;
 
@@ -86,6 +87,12 @@ pub fn image(c: &Connection, actor: &Actor, command: &CreateServer) -> Result<Im
         .ok_or_else(|| Error::invalid("Can not find requested image"))
 }
 
+/// The properties of an image that a server remembers.
+pub fn kept_properties(image: &Image) -> BTreeMap<String, String> {
+    let properties = image.properties.iter();
+    properties.filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect()
+}
+
 /// Whether a server of this flavor can be made from this image.
 pub fn check_fit(image: &Image, flavor: &ServerFlavor, actor: &Actor) -> Result<()> {
     if image.status != Status::Active {
@@ -134,13 +141,13 @@ pub fn key(c: &Connection, actor: &Actor, name: Option<&str>) -> Result<Option<S
 }
 
 /// Whether there are not more metadata items and files than the project may give a server.
-pub fn check_contents(limits: &Limits, command: &CreateServer) -> Result<()> {
-    check_metadata(limits, command.metadata.len())?;
+pub fn check_contents(limits: &Limits, items: usize, personality: &[InjectedFile]) -> Result<()> {
+    check_metadata(limits, items)?;
     let length = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-    let longest = |measure: fn(&crate::core::server::InjectedFile) -> usize| {
-        length(command.personality.iter().map(measure).max().unwrap_or_default())
+    let longest = |measure: fn(&InjectedFile) -> usize| {
+        length(personality.iter().map(measure).max().unwrap_or_default())
     };
-    if !limits.allows(Resource::InjectedFiles, 0, length(command.personality.len())) {
+    if !limits.allows(Resource::InjectedFiles, 0, length(personality.len())) {
         return Err(Error::quota("Personality file limit exceeded"));
     }
     if !limits.allows(Resource::InjectedFilePathBytes, 0, longest(|file| file.path.len())) {

@@ -4,6 +4,7 @@ use super::{Servers, admission, project_of};
 use crate::core::actor::Actor;
 use crate::core::ids::{self, ProjectId, ServerId};
 use crate::core::image::Image;
+use crate::core::secret::Secret;
 use crate::core::server::create::{CreateServer, CreatedServers};
 use crate::core::server::naming;
 use crate::core::server::node::{Claim, Node};
@@ -32,7 +33,7 @@ impl Servers {
             admin_password: command
                 .admin_password
                 .clone()
-                .unwrap_or_else(|| naming::password(ids::random_number())),
+                .unwrap_or_else(|| naming::password(ids::random_number()).into()),
             disk_config: command.disk_config.unwrap_or(DiskConfig::Manual),
             now: self.deps.clock.now(),
             command,
@@ -50,7 +51,7 @@ struct Request {
     project: ProjectId,
     command: CreateServer,
     reservation_id: String,
-    admin_password: String,
+    admin_password: Secret,
     disk_config: DiskConfig,
     now: Timestamp,
 }
@@ -72,14 +73,10 @@ impl Request {
         let image = admission::image(c, &self.actor, &self.command)?;
         let key = admission::key(c, &self.actor, self.command.key_name.as_deref())?;
         let limits = quotas::limits(c, &self.project)?;
-        admission::check_contents(&limits, &self.command)?;
+        admission::check_contents(&limits, self.command.metadata.len(), &self.command.personality)?;
         admission::check_fit(&image, &flavor, &self.actor)?;
         let count = admission::count_within_quota(c, &self.project, &limits, &flavor, &self.command)?;
-        let image_properties = image
-            .properties
-            .iter()
-            .filter_map(|(name, value)| Some((name.clone(), value.clone()?)))
-            .collect();
+        let image_properties = admission::kept_properties(&image);
         let found = Found {
             flavor,
             image,

@@ -7,7 +7,10 @@ mod admission;
 mod create;
 pub mod diagnostics;
 mod labels;
+mod password;
 mod power;
+mod rebuild;
+mod rescue;
 #[cfg(test)]
 mod tests;
 

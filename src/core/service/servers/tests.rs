@@ -38,7 +38,7 @@ async fn a_server_is_created_shown_and_recorded() {
     let mut command = bench.command("My web_server");
     command.tags = vec!["b".into(), "a".into(), "b".into()];
     let created = process.servers.create(&owner(), command).await.unwrap();
-    assert_eq!(created.admin_password.len(), 12);
+    assert_eq!(created.admin_password.expose().len(), 12);
     let id = created.ids[0];
     let young = process.servers.show(&owner(), id).await.unwrap();
     assert_eq!(status(&young.server), Status::Build);

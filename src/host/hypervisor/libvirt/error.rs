@@ -18,7 +18,8 @@ pub fn translate(call: &'static str, error: Error) -> HypervisorError {
             ErrorNumber::ConfigUnsupported
             | ErrorNumber::NoSupport
             | ErrorNumber::OperationUnsupported
-            | ErrorNumber::ArgumentUnsupported,
+            | ErrorNumber::ArgumentUnsupported
+            | ErrorNumber::AgentUnresponsive,
         ) => HypervisorError::Unsupported(message),
         Enum::Known(ErrorNumber::InvalidConn | ErrorNumber::NoConnect | ErrorNumber::Rpc) => {
             HypervisorError::Unreachable(message)

@@ -9,6 +9,7 @@ use super::error::{is, translate};
 use super::ffi::{self, Notice};
 use super::{facts, figures, power, probe, state};
 use crate::core::ids::ServerId;
+use crate::core::secret::Secret;
 use crate::host::disk::inspect::InspectError;
 use crate::host::disk::{self, Layer};
 use crate::host::hypervisor::spec::DomainSpec;
@@ -29,6 +30,9 @@ use virt::connect::Connect;
 use virt::domain::Domain;
 use virt::error::{Error, ErrorNumber};
 use virt::sys;
+
+/// The port that QEMU's guest agent listens on.
+const AGENT_PORT: &str = "org.qemu.guest_agent.0";
 
 /// What guests shall run under, as configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,7 +67,7 @@ pub struct LibvirtHost {
 /// Remembers which domains carry our mark, so that looking at a thousand domains is not a thousand questions. An
 /// entry is forgotten with any news of its domain. Not used before changes: they look for themselves.
 #[derive(Default)]
-pub(super) struct Ownership(Mutex<HashMap<Uuid, bool>>);
+struct Ownership(Mutex<HashMap<Uuid, bool>>);
 
 impl Ownership {
     fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, bool>> {
@@ -81,7 +85,7 @@ impl Ownership {
     }
 
     /// Whether a domain is ours; one that has vanished is not.
-    pub(super) fn is_ours(
+    fn is_ours(
         &self,
         connect: &Connect,
         uuid: Uuid,
@@ -310,8 +314,22 @@ fn all_domains(
     Ok(found)
 }
 
-/// How the figures of one domain are asked for.
-type Question = fn(&Domain, VirtType) -> Result<Statistics, Error>;
+/// The figures of our running domains.
+fn running_figures(
+    connect: &Connect,
+    owner: Uuid,
+    ownership: &Ownership,
+    groups: u32,
+) -> Result<Vec<(ServerId, ffi::Figures)>, HypervisorError> {
+    const CALL: &str = "all_statistics";
+    let mut found = Vec::new();
+    for (uuid, figures) in ffi::all_figures(connect, groups).map_err(|error| translate(CALL, error))? {
+        if ownership.is_ours(connect, uuid, owner, CALL)? {
+            found.push((ServerId(uuid), figures));
+        }
+    }
+    Ok(found)
+}
 
 /// The socket of the guest's first serial port, as the running domain has it.
 fn serial_path(xml: &str) -> Option<PathBuf> {
@@ -319,6 +337,24 @@ fn serial_path(xml: &str) -> Option<PathBuf> {
     let serial = document.descendants().find(|node| node.has_tag_name("serial"))?;
     let source = serial.children().find(|node| node.has_tag_name("source"))?;
     source.attribute("path").map(PathBuf::from)
+}
+
+/// Whether the running domain's document says that somebody in the guest has the agent's port open.
+fn agent_connected(xml: &str) -> bool {
+    let Ok(document) = roxmltree::Document::parse(xml) else { return false };
+    document
+        .descendants()
+        .filter(|node| node.has_tag_name("target") && node.attribute("name") == Some(AGENT_PORT))
+        .any(|target| target.attribute("state") == Some("connected"))
+}
+
+fn has_agent(domain: &Domain) -> Result<bool, HypervisorError> {
+    const CALL: &str = "has_agent";
+    let failed = |error| translate(CALL, error);
+    if !domain.is_active().map_err(failed)? {
+        return Ok(false);
+    }
+    Ok(agent_connected(&domain.xml_desc(0).map_err(failed)?))
 }
 
 fn open_serial(domain: &Domain) -> Result<OwnedFd, HypervisorError> {
@@ -392,20 +428,20 @@ impl Hypervisor for LibvirtHost {
 
     async fn statistics(&self, id: ServerId) -> Result<Option<Statistics>, HypervisorError> {
         let virt_type = self.virt_type().await?;
-        let ask = |question: Question, call: Call| {
+        let ask = |groups, call: Call| {
             self.with_domain(id, call, move |domain| {
-                let failed = |error| translate(call.name, error);
-                if !domain.is_active().map_err(failed)? {
+                if !domain.is_active().map_err(|error| translate(call.name, error))? {
                     return Err(HypervisorError::WrongState("a domain that is off uses nothing".into()));
                 }
-                question(domain, virt_type).map_err(failed)
+                let found = ffi::figures(domain, groups).map_err(|error| translate(call.name, error))?;
+                Ok(figures::statistics(&found, virt_type))
             })
         };
         let call = Call { name: "statistics", seconds: 2, lane: Lane::OneByOne(id.0) };
-        match ask(figures::of, call).await {
+        match ask(figures::ALL, call).await {
             Err(HypervisorError::Deadline { .. }) => {
                 let call = Call { name: "statistics", seconds: 10, lane: Lane::Quick };
-                ask(figures::without_qemu, call).await
+                ask(figures::WITHOUT_QEMU, call).await
             }
             answered => answered,
         }
@@ -413,20 +449,20 @@ impl Hypervisor for LibvirtHost {
 
     async fn all_statistics(&self) -> Result<Vec<(ServerId, Statistics)>, HypervisorError> {
         let virt_type = self.virt_type().await?;
+        let ask = |groups, call: Call| {
+            let (owner, ownership) = (self.config.installation, Arc::clone(&self.ownership));
+            self.connection.call(call, move |connect| {
+                let found = running_figures(connect, owner, &ownership, groups)?;
+                Ok(found.into_iter().map(|(id, each)| (id, figures::statistics(&each, virt_type))).collect())
+            })
+        };
         // One call for all guests waits for each of their QEMUs. While one hangs, so does that call, and no second one is
         // made: the figures that need no QEMU have to do.
         let lane = Lane::IfFree(Uuid::new_v5(&self.config.installation, b"all-statistics"));
-        let call = Call { name: "all_statistics", seconds: 4, lane };
-        let (owner, ownership) = (self.config.installation, Arc::clone(&self.ownership));
-        let all =
-            self.connection.call(call, move |connect| figures::all(connect, owner, &ownership, virt_type));
-        match all.await {
+        match ask(figures::ALL, Call { name: "all_statistics", seconds: 4, lane }).await {
             Err(HypervisorError::Deadline { .. }) => {
-                let ownership = Arc::clone(&self.ownership);
                 let call = Call { name: "all_statistics", seconds: 10, lane: Lane::Quick };
-                let little =
-                    move |connect: &Connect| figures::all_without_qemu(connect, owner, &ownership, virt_type);
-                self.connection.call(call, little).await
+                ask(figures::WITHOUT_QEMU, call).await
             }
             answered => answered,
         }
@@ -468,6 +504,29 @@ impl Hypervisor for LibvirtHost {
     async fn open_serial(&self, id: ServerId) -> Result<OwnedFd, HypervisorError> {
         let call = Call { name: "open_serial", seconds: 10, lane: Lane::Slow };
         self.with_domain(id, call, open_serial).await?.ok_or(HypervisorError::NotFound(id))
+    }
+
+    async fn has_agent(&self, id: ServerId) -> Result<bool, HypervisorError> {
+        let call = Call { name: "has_agent", seconds: 10, lane: Lane::Slow };
+        self.with_domain(id, call, has_agent).await.map(Option::unwrap_or_default)
+    }
+
+    async fn set_user_password(
+        &self,
+        id: ServerId,
+        user: &str,
+        password: &Secret,
+    ) -> Result<(), HypervisorError> {
+        const CALL: &str = "set_user_password";
+        let call = Call { name: CALL, seconds: 40, lane: Lane::OneByOne(id.0) };
+        let (user, password) = (user.to_owned(), password.clone());
+        let work = move |domain: &Domain| {
+            domain
+                .set_user_password(&user, password.expose(), 0)
+                .map(drop)
+                .map_err(|error| translate(CALL, error))
+        };
+        self.with_domain(id, call, work).await?.ok_or(HypervisorError::NotFound(id))
     }
 }
 

@@ -190,3 +190,17 @@ fn the_serial_socket_is_found_in_the_live_document() {
     assert_eq!(serial_path(xml), Some("/s/console.sock".into()));
     assert_eq!(serial_path("<domain/>"), None);
 }
+
+#[test]
+fn an_agent_is_known_by_its_open_port() {
+    let document = |name: &str, state: &str| {
+        format!(
+            "<domain><devices><channel type='unix'><target type='virtio' name='{name}' state='{state}'/></channel>\
+             </devices></domain>"
+        )
+    };
+    assert!(agent_connected(&document("org.qemu.guest_agent.0", "connected")));
+    assert!(!agent_connected(&document("org.qemu.guest_agent.0", "disconnected")));
+    assert!(!agent_connected(&document("com.redhat.spice.0", "connected")));
+    assert!(!agent_connected("no document"));
+}
