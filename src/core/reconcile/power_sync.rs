@@ -95,7 +95,9 @@ async fn compare(
     synced: &mut Synced,
 ) -> Result<(), SyncError> {
     let seen = power_state(domain);
-    if row.task_state.is_none() && domain == Some(DomainState::PausedOnIoError) {
+    // One that its owner paused stays so.
+    let should_run = row.task_state.is_none() && row.vm_state != VmState::Paused;
+    if should_run && domain == Some(DomainState::PausedOnIoError) {
         synced.stalled.insert(row.id);
     }
     let Some(observation) = observe(row.vm_state, row.task_state, seen) else { return Ok(()) };

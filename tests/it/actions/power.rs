@@ -98,6 +98,7 @@ fn a_guest_stands_still_sleeps_reboots_and_is_followed() {
     guest.lives();
 
     figures(&guest, &daemon);
+    interrupted(&guest);
 
     guest.act("suspend", Value::Null);
     guest.becomes("SUSPENDED", 120);
@@ -162,6 +163,29 @@ fn figures(guest: &Guest, daemon: &Daemon) {
     let cpu = format!("dwarfnova_server_cpu_seconds_total{{server=\"{}\"}}", guest.id);
     assert!(text.contains(&cpu), "{text}\n{}", daemon.log());
     assert!(text.contains(r#"dwarfnova_tasks_total{workflow="server_create",result="done"} 1"#), "{text}");
+}
+
+/// An interrupt reaches the guest, which goes on: it is not set up to dump.
+fn interrupted(guest: &Guest) {
+    let path = format!("/servers/{}", guest.id);
+    let body = json!({"trigger_crash_dump": null});
+    let answer = guest.http.compute(Method::POST, &format!("{path}/action"), 17, Some(&body));
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    let actions =
+        guest.http.compute(Method::GET, &format!("{path}/os-instance-actions"), 1, None).expect(200);
+    let last = &actions["instanceActions"][0];
+    assert_eq!(last["action"], "trigger_crash_dump", "{actions}");
+    let path = format!("{path}/os-instance-actions/{}", last["request_id"].as_str().unwrap());
+    let event = until("the interrupt", 30, || {
+        let action = guest.http.compute(Method::GET, &path, 1, None).expect(200);
+        let event = action["instanceAction"]["events"][0].clone();
+        (!event["result"].is_null()).then_some(event)
+    });
+    assert_eq!(
+        (&event["event"], &event["result"]),
+        (&json!("compute_trigger_crash_dump"), &json!("Success"))
+    );
+    guest.lives();
 }
 
 /// Memory that cannot be read any more leads to a fault that says how to go on, and that way works.

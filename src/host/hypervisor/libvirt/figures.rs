@@ -1,17 +1,28 @@
 //! What guests have used, from libvirt's figures: which groups are asked for, and what their names mean.
 
 use super::domain_xml::VirtType;
-use super::ffi::{Figure, Figures};
+use super::error::translate;
+use super::ffi::{self, Figure, Figures};
+use super::guest::Ownership;
+use crate::core::ids::ServerId;
+use crate::host::hypervisor::HypervisorError;
 use crate::host::hypervisor::statistics::{DiskStatistics, NicStatistics, Statistics, Traffic};
+use uuid::Uuid;
+use virt::connect::Connect;
+use virt::domain::Domain;
+use virt::error::Error;
 use virt::sys;
 
-/// What libvirt knows without QEMU.
-pub const WITHOUT_QEMU: u32 =
-    sys::VIR_DOMAIN_STATS_STATE | sys::VIR_DOMAIN_STATS_CPU_TOTAL | sys::VIR_DOMAIN_STATS_INTERFACE;
+/// All that is of use. Most of these groups ask QEMU.
+const ALL: u32 = sys::VIR_DOMAIN_STATS_STATE
+    | sys::VIR_DOMAIN_STATS_CPU_TOTAL
+    | sys::VIR_DOMAIN_STATS_INTERFACE
+    | sys::VIR_DOMAIN_STATS_BALLOON
+    | sys::VIR_DOMAIN_STATS_VCPU
+    | sys::VIR_DOMAIN_STATS_BLOCK;
 
-/// All that is of use.
-pub const ALL: u32 =
-    WITHOUT_QEMU | sys::VIR_DOMAIN_STATS_BALLOON | sys::VIR_DOMAIN_STATS_VCPU | sys::VIR_DOMAIN_STATS_BLOCK;
+/// The one group of figures that libvirt knows without QEMU.
+const WITHOUT_QEMU: u32 = sys::VIR_DOMAIN_STATS_INTERFACE;
 
 /// What the balloon tells: libvirt's name in figures, and its name among a domain's memory statistics.
 const BALLOON: &[(&str, &str)] = &[
@@ -30,8 +41,63 @@ const BALLOON: &[(&str, &str)] = &[
     ("balloon.rss", "rss"),
 ];
 
+/// Asks for everything about a running domain.
+pub fn of(domain: &Domain, virt_type: VirtType) -> Result<Statistics, Error> {
+    Ok(statistics(&ffi::figures(domain, ALL)?, virt_type))
+}
+
+/// Asks for everything about all our running domains, in one call.
+pub fn all(
+    connect: &Connect,
+    owner: Uuid,
+    ownership: &Ownership,
+    virt_type: VirtType,
+) -> Result<Vec<(ServerId, Statistics)>, HypervisorError> {
+    const CALL: &str = "all_statistics";
+    let mut found = Vec::new();
+    for (uuid, figures) in ffi::all_figures(connect, ALL).map_err(|error| translate(CALL, error))? {
+        if ownership.is_ours(connect, uuid, owner, CALL)? {
+            found.push((ServerId(uuid), statistics(&figures, virt_type)));
+        }
+    }
+    Ok(found)
+}
+
+/// Asks for what libvirt knows of our running domains by itself.
+pub fn all_without_qemu(
+    connect: &Connect,
+    owner: Uuid,
+    ownership: &Ownership,
+    virt_type: VirtType,
+) -> Result<Vec<(ServerId, Statistics)>, HypervisorError> {
+    const CALL: &str = "all_statistics";
+    let failed = |error| translate(CALL, error);
+    let mut found = Vec::new();
+    for domain in connect.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE).map_err(failed)? {
+        let uuid = domain.uuid().map_err(failed)?;
+        // One that goes off while it is asked has no figures.
+        if ownership.is_ours(connect, uuid, owner, CALL)?
+            && let Ok(statistics) = without_qemu(&domain, virt_type)
+        {
+            found.push((ServerId(uuid), statistics));
+        }
+    }
+    Ok(found)
+}
+
+/// Asks for what libvirt knows of a running domain by itself.
+pub fn without_qemu(domain: &Domain, virt_type: VirtType) -> Result<Statistics, Error> {
+    let info = domain.info()?;
+    Ok(Statistics {
+        cpu_time_ns: Some(info.cpu_time),
+        memory_maximum_kib: Some(info.max_mem),
+        memory: [("actual".to_owned(), info.memory)].into(),
+        ..statistics(&ffi::figures(domain, WITHOUT_QEMU)?, virt_type)
+    })
+}
+
 /// The figures in our terms, of a guest that runs under `virt_type`.
-pub fn statistics(figures: &Figures, virt_type: VirtType) -> Statistics {
+fn statistics(figures: &Figures, virt_type: VirtType) -> Statistics {
     let number = |name: &str| match figures.get(name) {
         Some(Figure::Number(number)) => Some(*number),
         Some(Figure::Text(_)) | None => None,

@@ -67,7 +67,7 @@ pub struct LibvirtHost {
 /// Remembers which domains carry our mark, so that looking at a thousand domains is not a thousand questions. An
 /// entry is forgotten with any news of its domain. Not used before changes: they look for themselves.
 #[derive(Default)]
-struct Ownership(Mutex<HashMap<Uuid, bool>>);
+pub(super) struct Ownership(Mutex<HashMap<Uuid, bool>>);
 
 impl Ownership {
     fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, bool>> {
@@ -85,7 +85,7 @@ impl Ownership {
     }
 
     /// Whether a domain is ours; one that has vanished is not.
-    fn is_ours(
+    pub(super) fn is_ours(
         &self,
         connect: &Connect,
         uuid: Uuid,
@@ -314,22 +314,8 @@ fn all_domains(
     Ok(found)
 }
 
-/// The figures of our running domains.
-fn running_figures(
-    connect: &Connect,
-    owner: Uuid,
-    ownership: &Ownership,
-    groups: u32,
-) -> Result<Vec<(ServerId, ffi::Figures)>, HypervisorError> {
-    const CALL: &str = "all_statistics";
-    let mut found = Vec::new();
-    for (uuid, figures) in ffi::all_figures(connect, groups).map_err(|error| translate(CALL, error))? {
-        if ownership.is_ours(connect, uuid, owner, CALL)? {
-            found.push((ServerId(uuid), figures));
-        }
-    }
-    Ok(found)
-}
+/// How the figures of one domain are asked for.
+type Question = fn(&Domain, VirtType) -> Result<Statistics, Error>;
 
 /// The socket of the guest's first serial port, as the running domain has it.
 fn serial_path(xml: &str) -> Option<PathBuf> {
@@ -428,20 +414,20 @@ impl Hypervisor for LibvirtHost {
 
     async fn statistics(&self, id: ServerId) -> Result<Option<Statistics>, HypervisorError> {
         let virt_type = self.virt_type().await?;
-        let ask = |groups, call: Call| {
+        let ask = |question: Question, call: Call| {
             self.with_domain(id, call, move |domain| {
-                if !domain.is_active().map_err(|error| translate(call.name, error))? {
+                let failed = |error| translate(call.name, error);
+                if !domain.is_active().map_err(failed)? {
                     return Err(HypervisorError::WrongState("a domain that is off uses nothing".into()));
                 }
-                let found = ffi::figures(domain, groups).map_err(|error| translate(call.name, error))?;
-                Ok(figures::statistics(&found, virt_type))
+                question(domain, virt_type).map_err(failed)
             })
         };
         let call = Call { name: "statistics", seconds: 2, lane: Lane::OneByOne(id.0) };
-        match ask(figures::ALL, call).await {
+        match ask(figures::of, call).await {
             Err(HypervisorError::Deadline { .. }) => {
                 let call = Call { name: "statistics", seconds: 10, lane: Lane::Quick };
-                ask(figures::WITHOUT_QEMU, call).await
+                ask(figures::without_qemu, call).await
             }
             answered => answered,
         }
@@ -449,20 +435,20 @@ impl Hypervisor for LibvirtHost {
 
     async fn all_statistics(&self) -> Result<Vec<(ServerId, Statistics)>, HypervisorError> {
         let virt_type = self.virt_type().await?;
-        let ask = |groups, call: Call| {
-            let (owner, ownership) = (self.config.installation, Arc::clone(&self.ownership));
-            self.connection.call(call, move |connect| {
-                let found = running_figures(connect, owner, &ownership, groups)?;
-                Ok(found.into_iter().map(|(id, each)| (id, figures::statistics(&each, virt_type))).collect())
-            })
-        };
         // One call for all guests waits for each of their QEMUs. While one hangs, so does that call, and no second one is
         // made: the figures that need no QEMU have to do.
         let lane = Lane::IfFree(Uuid::new_v5(&self.config.installation, b"all-statistics"));
-        match ask(figures::ALL, Call { name: "all_statistics", seconds: 4, lane }).await {
+        let call = Call { name: "all_statistics", seconds: 4, lane };
+        let (owner, ownership) = (self.config.installation, Arc::clone(&self.ownership));
+        let all =
+            self.connection.call(call, move |connect| figures::all(connect, owner, &ownership, virt_type));
+        match all.await {
             Err(HypervisorError::Deadline { .. }) => {
+                let ownership = Arc::clone(&self.ownership);
                 let call = Call { name: "all_statistics", seconds: 10, lane: Lane::Quick };
-                ask(figures::WITHOUT_QEMU, call).await
+                let little =
+                    move |connect: &Connect| figures::all_without_qemu(connect, owner, &ownership, virt_type);
+                self.connection.call(call, little).await
             }
             answered => answered,
         }
