@@ -50,8 +50,8 @@ pub fn servers(c: &Connection, query: &ServerQuery) -> Result<Vec<Server>, ListE
 /// The last faults of these servers, in one query.
 pub fn faults(c: &Connection, ids: &[ServerId]) -> Result<HashMap<ServerId, Fault>, StoreError> {
     let mut statement = c.prepare_cached(
-        "SELECT server_id, code, message, details, created_at FROM server_fault \
-         WHERE server_id IN (SELECT value FROM json_each(?1))",
+        "SELECT server_id, code, message, details, created_at \
+         FROM json_each(?1) wanted CROSS JOIN server_fault ON server_id = wanted.value",
     )?;
     let rows = statement.query_map([to_json(&ids)?], |row| Ok((row.get(0)?, fault_row(row, 1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)

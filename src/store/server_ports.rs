@@ -298,8 +298,8 @@ pub fn server_nics(
     let mut statement = connection.prepare_cached(
         "SELECT p.device_id, p.id, p.network_id, p.mac_address, p.status, p.made_for_server, p.nic_index,
              p.nic_tag, p.port_security_enabled, n.name, n.mtu
-         FROM port p JOIN network n ON n.id = p.network_id
-         WHERE p.device_id IN (SELECT value FROM json_each(?1)) AND p.device_owner LIKE 'compute:%' ORDER BY p.nic_index, p.created_at, p.id",
+         FROM json_each(?1) wanted CROSS JOIN port p ON p.device_id = wanted.value JOIN network n ON n.id = p.network_id
+         WHERE p.device_owner LIKE 'compute:%' ORDER BY p.nic_index, p.created_at, p.id",
     )?;
     let mut nics: HashMap<ServerId, Vec<ServerNic>> = HashMap::new();
     let mut rows = statement.query([&servers])?;
@@ -332,8 +332,9 @@ fn addresses_of(
     let mut statement = connection.prepare_cached(
         "SELECT a.port_id, a.ip_address, s.id, s.cidr, s.gateway_ip, s.enable_dhcp, s.dns_nameservers,
              s.host_routes
-         FROM port p JOIN port_address a ON a.port_id = p.id JOIN subnet s ON s.id = a.subnet_id
-         WHERE p.device_id IN (SELECT value FROM json_each(?1)) AND p.device_owner LIKE 'compute:%' ORDER BY a.port_id, a.position",
+         FROM json_each(?1) wanted CROSS JOIN port p ON p.device_id = wanted.value
+             JOIN port_address a ON a.port_id = p.id JOIN subnet s ON s.id = a.subnet_id
+         WHERE p.device_owner LIKE 'compute:%' ORDER BY a.port_id, a.position",
     )?;
     let mut addresses: HashMap<_, Vec<_>> = HashMap::new();
     let mut rows = statement.query([servers])?;
@@ -357,8 +358,9 @@ fn group_names_of(
 ) -> Result<HashMap<PortId, Vec<String>>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT g.port_id, s.name
-         FROM port p JOIN port_security_group g ON g.port_id = p.id JOIN security_group s ON s.id = g.security_group_id
-         WHERE p.device_id IN (SELECT value FROM json_each(?1)) AND p.device_owner LIKE 'compute:%' ORDER BY g.port_id, s.name",
+         FROM json_each(?1) wanted CROSS JOIN port p ON p.device_id = wanted.value
+             JOIN port_security_group g ON g.port_id = p.id JOIN security_group s ON s.id = g.security_group_id
+         WHERE p.device_owner LIKE 'compute:%' ORDER BY g.port_id, s.name",
     )?;
     let mut names: HashMap<_, Vec<_>> = HashMap::new();
     for row in statement.query_map([servers], |row| Ok((row.get(0)?, row.get(1)?)))? {
