@@ -1,6 +1,7 @@
 //! `doctor`: what this host lacks, one line each, and the command that mends it.
 
 use crate::config::Config;
+use crate::credentials;
 use crate::host::command::{Command, find_program};
 use crate::host::hypervisor::Hypervisor;
 use crate::host::hypervisor::libvirt::{LibvirtConfig, LibvirtHost, VirtType, VirtTypeSetting};
@@ -8,7 +9,9 @@ use crate::host::net::libvirt as host_net;
 use anyhow::Context;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{Group, geteuid};
-use std::net::TcpListener;
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -99,7 +102,7 @@ async fn examine(config: &Config, state_dir: &Path) -> Vec<Check> {
     if geteuid().is_root() {
         checks.push(Check { what: "DHCP and DNS for guests", finding: program("dnsmasq", "dnsmasq-base") });
         checks.push(Check { what: "NAT", finding: nat() });
-        checks.push(Check { what: "guard against spoofing", finding: guard().await });
+        checks.push(Check { what: "packet filter", finding: guard().await });
         checks.push(Check { what: "metadata address", finding: program("ip", "iproute2") });
     } else {
         checks.push(Check {
@@ -109,7 +112,7 @@ async fn examine(config: &Config, state_dir: &Path) -> Vec<Check> {
     }
     checks.push(Check { what: "UEFI firmware", finding: uefi() });
     checks.push(Check { what: "disk space", finding: disk_space(state_dir, config.image.disk_reserve_mib) });
-    checks.push(Check { what: "API port", finding: port(config) });
+    checks.push(Check { what: "API port", finding: port(config, state_dir) });
     checks
 }
 
@@ -238,14 +241,25 @@ fn disk_space(state_dir: &Path, reserve_mib: u64) -> Finding {
     }
 }
 
-fn port(config: &Config) -> Finding {
+fn port(config: &Config, state_dir: &Path) -> Finding {
     match TcpListener::bind(config.listen) {
         Ok(_) => Good(format!("{} is free", config.listen)),
+        Err(error) if error.kind() == ErrorKind::AddrInUse && is_served(state_dir, config.listen) => {
+            Good(format!("the daemon of {} listens on {}", state_dir.display(), config.listen))
+        }
         Err(error) => Bad {
             detail: format!("{}: {error}", config.listen),
             mend: "stop what listens there (ss -ltnp), or set another --listen".into(),
         },
     }
+}
+
+/// Whether a daemon runs on the state folder and listens there.
+fn is_served(state_dir: &Path, address: SocketAddr) -> bool {
+    let locked = File::open(state_dir.join("lock"))
+        .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)));
+    let told = credentials::read(state_dir).ok().flatten();
+    locked && told.is_some_and(|told| told.auth_url.contains(&format!("://{address}/")))
 }
 
 /// libvirt's numbers as people write them.
@@ -257,6 +271,26 @@ fn version(number: u64) -> String {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_daemon_of_its_own_is_no_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = "127.0.0.1:8774".parse().unwrap();
+        assert!(!is_served(folder.path(), address));
+        let lock = File::create(folder.path().join("lock")).unwrap();
+        let told = credentials::Credentials {
+            auth_url: "http://127.0.0.1:8774/identity/v3".into(),
+            username: "admin".into(),
+            password: String::new().into(),
+            project: "admin".into(),
+            region: "RegionOne".into(),
+        };
+        credentials::write(folder.path(), &told).unwrap();
+        assert!(!is_served(folder.path(), address));
+        lock.lock().unwrap();
+        assert!(is_served(folder.path(), address));
+        assert!(!is_served(folder.path(), "127.0.0.1:8775".parse().unwrap()));
+    }
 
     #[test]
     fn a_closed_device_is_found() {
