@@ -134,6 +134,7 @@ pub async fn start_on(
         network: host.network.clone(),
         storage: host.storage.clone(),
         node: node.clone(),
+        clock: clock.clone(),
     });
     // Before the tasks go on: some of them fill this folder.
     host.images.sweep_staging().await.context("what unfinished uploads left behind")?;
@@ -199,6 +200,8 @@ fn node(config: &Config, host: &Host, machine: &Machine) -> Node {
         force_config_drive: config.compute.force_config_drive
             || !config.network.metadata
             || host.network.mode() == NetworkMode::User,
+        shelved_offload_seconds: config.compute.shelved_offload_seconds,
+        reclaim_seconds: i64::from(config.compute.reclaim_instance_interval_seconds),
     }
 }
 

@@ -77,6 +77,10 @@ pub struct ComputeConfig {
     pub shutdown_timeout_seconds: u64,
     /// Gives every server a config drive.
     pub force_config_drive: bool,
+    /// After how many seconds a shelved server gives up what it takes of the host: 0 at once, -1 never.
+    pub shelved_offload_seconds: i64,
+    /// For how many seconds a deleted server can be restored; 0 deletes at once.
+    pub reclaim_instance_interval_seconds: u32,
     /// How many tasks (creates, deletes, ...) run at once.
     pub parallel_tasks: usize,
     /// Whether servers that ran before the host was rebooted are started again.
@@ -178,6 +182,8 @@ impl Default for ComputeConfig {
             reserved_memory_mib: 512,
             shutdown_timeout_seconds: 60,
             force_config_drive: false,
+            shelved_offload_seconds: 0,
+            reclaim_instance_interval_seconds: 0,
             parallel_tasks: 20,
             autostart: true,
             autostart_parallel: 4,
@@ -252,6 +258,9 @@ impl Config {
             if !(ratio.is_finite() && ratio > 0.0) {
                 return value(key, "must be a number above 0");
             }
+        }
+        if !(-1..=i64::from(u32::MAX)).contains(&self.compute.shelved_offload_seconds) {
+            return value("compute.shelved_offload_seconds", "must be -1 or a number of seconds");
         }
         if self.compute.parallel_tasks == 0 {
             return value("compute.parallel_tasks", "must be at least 1");

@@ -1,6 +1,6 @@
 //! Figures of speed and memory, as ratios where there is something to compare with: `cargo bench -- [NAME]...`.
 //!
-//! Nothing is asserted but that the work was done: machines differ. `process` and `create` need a libvirt and run inside
+//! Nothing is asserted but that the work was done: machines differ. `process`, `create` and `images` need a libvirt and run inside
 //! `tests/hermetic`.
 
 #![expect(
@@ -11,6 +11,7 @@
 #![expect(clippy::cast_precision_loss, reason = "figures are printed with two digits")]
 
 mod create;
+mod images;
 mod process;
 mod reads;
 mod restart;
@@ -19,11 +20,12 @@ mod support;
 fn main() {
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let all: [(&str, fn()); 4] = [
+    let all: [(&str, fn()); 5] = [
         ("reads", reads::run),
         ("restart", restart::run),
         ("process", process::run),
         ("create", create::run),
+        ("images", images::run),
     ];
     for (name, bench) in all {
         if wanted.is_empty() || wanted.iter().any(|one| one == name) {

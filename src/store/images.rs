@@ -3,7 +3,7 @@
 
 use super::StoreError;
 use super::rows::{self, time, to_json};
-use crate::core::ids::{ImageId, ProjectId};
+use crate::core::ids::{ImageId, ProjectId, ServerId};
 use crate::core::image::Image;
 use jiff::Timestamp;
 use rusqlite::types::FromSqlError;
@@ -102,6 +102,24 @@ pub fn get(connection: &Connection, id: ImageId) -> Result<Option<Image>, StoreE
     Ok(statement.query_row([id], from_row).optional()?)
 }
 
+/// The smallest root disk (GiB) and the least memory (MiB) of an image, deleted or not.
+pub fn minimums(connection: &Connection, id: ImageId) -> Result<Option<(u32, u32)>, StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT min_disk_gib, min_ram_mib FROM image WHERE id = ?1")?;
+    Ok(statement.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+}
+
+/// The living backups of one type that were made of a server, newest first.
+pub fn backups(connection: &Connection, server: ServerId, kind: &str) -> Result<Vec<Image>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM image WHERE deleted_at IS NULL AND properties ->> '$.image_type' = 'backup' \
+           AND properties ->> '$.backup_type' = ?2 AND properties ->> '$.instance_uuid' = ?1 \
+         ORDER BY created_at DESC, id DESC"
+    ))?;
+    let images = statement.query_map(params![server.to_string(), kind], from_row)?;
+    Ok(images.collect::<Result<_, _>>()?)
+}
+
 /// Writes everything that can change; false when the image is gone.
 pub fn update(connection: &Connection, image: &Image) -> Result<bool, StoreError> {
     let mut statement = connection.prepare_cached(
@@ -172,18 +190,20 @@ pub fn wants_file(connection: &Connection, id: ImageId) -> Result<bool, StoreErr
     let mut statement = connection.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM image WHERE id = ?1 AND deleted_at IS NULL \
                            AND (file_format IS NOT NULL OR status IN ('saving', 'uploading', 'importing'))) \
-             OR EXISTS (SELECT 1 FROM server WHERE image_id = ?1 AND deleted_at IS NULL AND task_state IS NOT NULL) \
+             OR EXISTS (SELECT 1 FROM server WHERE deleted_at IS NULL AND task_state IS NOT NULL \
+                           AND (image_id = ?1 OR instr(ifnull(shelved, ''), ?1) > 0)) \
              OR EXISTS (SELECT 1 FROM task WHERE status IN ('pending', 'running', 'unwinding', 'stuck') \
                            AND instr(state, ?1) > 0)",
     )?;
     Ok(statement.query_row([id.to_string()], |row| row.get(0))?)
 }
 
-/// Whether a server's disks may stand on the image: it was made from it, or a task that is not over speaks of it. What a
-/// rescued server stands on is not in its row, so while there is one every image counts as used.
+/// Whether the rows say that a server's disks may stand on the image: it was made from it, waits to come back from it, or
+/// a task that is not over speaks of it. While there is a rescued server every image counts as used.
 pub fn is_base(connection: &Connection, id: ImageId) -> Result<bool, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM server WHERE image_id = ?1 AND deleted_at IS NULL) \
+             OR EXISTS (SELECT 1 FROM server WHERE shelved IS NOT NULL AND deleted_at IS NULL AND instr(shelved, ?1) > 0) \
              OR EXISTS (SELECT 1 FROM server WHERE vm_state = 'rescued' AND deleted_at IS NULL) \
              OR EXISTS (SELECT 1 FROM task WHERE status IN ('pending', 'running', 'unwinding', 'stuck') \
                            AND instr(state, ?1) > 0)",

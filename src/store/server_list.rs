@@ -159,8 +159,15 @@ impl Builder {
 fn statement(c: &Connection, columns: &str, query: &ServerQuery) -> Result<(String, Vec<Value>), ListError> {
     let mut builder = Builder::default();
     match query.deleted {
-        Deleted::Hide => builder.conditions.push("server.deleted_at IS NULL".into()),
-        Deleted::Only => builder.conditions.push("server.deleted_at IS NOT NULL".into()),
+        Deleted::Hide => {
+            builder.conditions.push("server.deleted_at IS NULL AND server.vm_state <> 'soft-delete'".into());
+        }
+        Deleted::HideFinal => builder.conditions.push("server.deleted_at IS NULL".into()),
+        Deleted::Only => {
+            builder
+                .conditions
+                .push("(server.deleted_at IS NOT NULL OR server.vm_state = 'soft-delete')".into());
+        }
         Deleted::Show => {}
     }
     if let Scope::Project(project) = &query.scope {

@@ -385,14 +385,16 @@ pub fn port_by_address(
     Ok(found.optional()?)
 }
 
-/// What DHCP gives to the servers on a network: one address for each of their NICs.
+/// What DHCP gives to the servers on a network: one address for each of their NICs. Servers that have left their node, or
+/// are about to, need none.
 pub fn reservations(connection: &Connection, network: NetworkId) -> Result<Vec<Reservation>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT p.id, p.mac_address, a.ip_address, s.hostname
          FROM port p JOIN port_address a ON a.port_id = p.id AND a.position = 0
              LEFT JOIN server s ON s.id = p.device_id AND s.deleted_at IS NULL
          WHERE p.network_id = ?1 AND p.device_owner LIKE 'compute:%'
-             AND s.task_state IS NOT 'deleting' ORDER BY p.id",
+             AND (s.id IS NULL OR s.host IS NOT NULL)
+             AND ifnull(s.task_state, '') NOT IN ('deleting', 'shelving_offloading') ORDER BY p.id",
     )?;
     let rows = statement.query_map([network], |row| {
         Ok(Reservation {

@@ -365,6 +365,16 @@ pub fn finish(
     Ok(())
 }
 
+/// Puts a server on a node, where it counts from here on.
+pub fn place(c: &Connection, id: ServerId, host: &str, now: Timestamp) -> Result<(), StoreError> {
+    c.prepare_cached("UPDATE server SET host = ?2, updated_at = ?3 WHERE id = ?1")?.execute(params![
+        id,
+        host,
+        now.as_microsecond()
+    ])?;
+    Ok(())
+}
+
 /// Marks a server whose every trace is gone from the host as deleted.
 pub fn mark_deleted(c: &Connection, id: ServerId, now: Timestamp) -> Result<(), StoreError> {
     c.prepare_cached(

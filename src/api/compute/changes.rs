@@ -280,6 +280,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         changes: &[Accepted(&[Input::ServerNetwork, Input::ServerBlockDevice], &["tag"])],
     },
     Entry {
+        minor: 45,
+        what: "The image of a server is named in the body instead of by its location.",
+        changes: &[Operations],
+    },
+    Entry {
         minor: 47,
         what: "Servers carry their flavor instead of a link to it.",
         changes: &[Reshaped(SERVER, &["flavor"])],
@@ -455,6 +460,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
             ]),
         ],
     },
+    Entry {
+        minor: 77,
+        what: "An unshelved server may be sent to a zone.",
+        changes: &[Restricted(&[Input::ServerAction], &["unshelve"])],
+    },
     Entry { minor: 83, what: "Everybody may filter servers by more of their fields.", changes: &[Behaviour] },
     Entry {
         minor: 84,
@@ -494,6 +504,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
             Accepted(&[Input::ServerCreate, Input::ServerUpdate, Input::ServerRebuild], &["hostname"]),
             Reshaped(SERVER, &["OS-EXT-SRV-ATTR:hostname"]),
         ],
+    },
+    Entry {
+        minor: 91,
+        what: "An unshelved server may be sent to a host, and freed of its zone.",
+        changes: &[Restricted(&[Input::ServerAction], &["unshelve"])],
     },
     Entry {
         minor: 92,

@@ -129,7 +129,7 @@ impl Image {
         check_tag_limit(self.tags.len())
     }
 
-    pub(super) fn check_property_limit(&self) -> Result<()> {
+    pub(in crate::core) fn check_property_limit(&self) -> Result<()> {
         if self.properties.len() <= PROPERTY_LIMIT {
             return Ok(());
         }

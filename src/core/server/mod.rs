@@ -11,6 +11,7 @@ pub mod node;
 pub mod observe;
 pub mod query;
 pub mod rebuild;
+pub mod snapshot;
 pub mod state;
 pub mod status;
 

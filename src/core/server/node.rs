@@ -15,6 +15,10 @@ pub struct Node {
     pub shutdown_timeout: Duration,
     /// Whether every server gets a config drive: by configuration, or because guests cannot reach the metadata service.
     pub force_config_drive: bool,
+    /// After how many seconds a shelved server gives up what it takes of the host: 0 at once, negative never.
+    pub shelved_offload_seconds: i64,
+    /// For how many seconds a deleted server can be restored; 0 or less: not at all.
+    pub reclaim_seconds: i64,
 }
 
 #[cfg(test)]
@@ -27,6 +31,8 @@ impl Node {
             capacity: Capacity { cores: 1 << 20, ram_mib: 1 << 30, disk_mib: 1 << 30 },
             shutdown_timeout: Duration::from_millis(200),
             force_config_drive: false,
+            shelved_offload_seconds: 0,
+            reclaim_seconds: 0,
         }
     }
 }

@@ -26,7 +26,10 @@ pub enum Scope {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deleted {
+    /// Neither those that are deleted nor those that could still be restored.
     Hide,
+    /// Those that could still be restored, too.
+    HideFinal,
     Only,
     /// Both, as with `changes-since`.
     Show,

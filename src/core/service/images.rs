@@ -8,6 +8,7 @@ mod data;
 mod members;
 mod upkeep;
 
+pub(super) use data::check_count;
 pub use data::{Content, Purpose, Upload};
 
 use super::Deps;

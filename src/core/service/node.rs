@@ -92,7 +92,7 @@ fn rows(connection: &Connection, node: &Node) -> Result<NodeRows> {
     };
     let on_node = ServerQuery {
         scope: Scope::AllProjects,
-        deleted: Deleted::Hide,
+        deleted: Deleted::HideFinal,
         filters: vec![Filter::Column(Column::Host, vec![node.name.clone()])],
         sort: Vec::new(),
         limit: usize::MAX,

@@ -90,11 +90,11 @@ pub fn rescue_plan(rescue: &Rescue, config_drive: Vec<u8>) -> Result<RescuePlan,
     Ok(RescuePlan { boot: boot_source(rescue.image_id, &rescue.image_format)?, config_drive })
 }
 
-/// The bytes of the server's config drive, if it has one.
+/// The bytes of the server's config drive, if it has one. A server that comes back gets no new password.
 pub fn config_drive(
     env: &ServerEnv,
     subject: &Subject,
-    password: &Secret,
+    password: Option<&Secret>,
 ) -> Result<Option<Vec<u8>>, StepError> {
     subject.server.config_drive.then(|| config_drive_bytes(env, subject, password)).transpose()
 }
@@ -103,11 +103,11 @@ pub fn config_drive(
 pub fn config_drive_bytes(
     env: &ServerEnv,
     subject: &Subject,
-    password: &Secret,
+    password: Option<&Secret>,
 ) -> Result<Vec<u8>, StepError> {
     let extras = guest::Extras {
         zone: env.node.zone.clone(),
-        admin_password: Some(password.clone().into()),
+        admin_password: password.map(|password| password.clone().into()),
         random_seed: random_bytes(512),
         dhcp_only: env.network.mode() == NetworkMode::User,
     };

@@ -5,24 +5,33 @@
 //! requests; services record what is to be done, and the engine runs it.
 
 mod bring_up;
+mod capture;
 mod domain;
+mod due;
 pub mod guest;
+mod image_removal;
 pub mod network_sync;
 mod record;
 pub mod server_crash_dump;
 pub mod server_create;
 pub mod server_delete;
+pub mod server_offload;
 pub mod server_password;
 pub mod server_pause;
 pub mod server_reboot;
 pub mod server_rebuild;
 pub mod server_rescue;
+pub mod server_restore;
 pub mod server_resume;
+pub mod server_shelve;
+pub mod server_snapshot;
+pub mod server_soft_delete;
 pub mod server_start;
 pub mod server_stop;
 pub mod server_suspend;
 pub mod server_unpause;
 pub mod server_unrescue;
+pub mod server_unshelve;
 mod shut_down;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -31,6 +40,7 @@ mod tests;
 #[cfg(test)]
 mod walk;
 
+use super::clock::Clock;
 use super::ids::ServerId;
 use super::port::ServerNic;
 use super::server::Server;
@@ -42,6 +52,7 @@ use crate::host::net::{HostNetwork, NetError};
 use crate::host::storage::Storage;
 use crate::store::{Store, server_ports, servers};
 use crate::task::{Engine, StepError};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -53,6 +64,7 @@ pub struct ServerEnv {
     pub network: Arc<dyn HostNetwork>,
     pub storage: Arc<dyn Storage>,
     pub node: Arc<Node>,
+    pub clock: Clock,
 }
 
 /// Tells the engine of all server workflows.
@@ -74,6 +86,14 @@ pub fn register(engine: Engine, env: &Arc<ServerEnv>) -> Engine {
         .register::<server_rescue::ServerRescue>(env.clone())
         .register::<server_unrescue::ServerUnrescue>(env.clone())
         .register::<server_password::ServerPassword>(env.clone())
+        .register::<server_snapshot::ServerSnapshot>(env.clone())
+        .register::<server_shelve::ServerShelve>(env.clone())
+        .register::<server_offload::ServerOffload>(env.clone())
+        .register::<server_unshelve::ServerUnshelve>(env.clone())
+        .register::<server_soft_delete::ServerSoftDelete>(env.clone())
+        .register::<server_restore::ServerRestore>(env.clone())
+        .register::<image_removal::ImageRemoval>(env.clone())
+        .register::<due::Due>(env.clone())
 }
 
 /// What every task of a server knows.
@@ -93,6 +113,10 @@ struct Subject {
 }
 
 impl ServerEnv {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     async fn load(&self, id: ServerId) -> Result<Subject, StepError> {
         let found = self
             .store

@@ -73,6 +73,7 @@ async fn follow(env: &ServerEnv, network: NetworkId) -> Result<(), StepError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::clock::Clock;
     use crate::core::ids::ProjectId;
     use crate::core::listing::Listing;
     use crate::core::server::node::Node;
@@ -96,6 +97,7 @@ mod tests {
             network: host.clone(),
             storage: Arc::new(FakeStorage::default()),
             node: Arc::new(Node::roomy()),
+            clock: Clock::system(),
         };
         host.faults().nth(Call::EnsureNetwork, 1, Fault::FailAfter(Failure::Deadline));
         assert!(follow(&env, id).await.unwrap_err().transient);

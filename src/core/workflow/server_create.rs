@@ -108,7 +108,7 @@ fn undo_network<'a>(env: &'a ServerEnv, state: &'a mut CreateState, _: &'a StepC
 fn disks<'a>(env: &'a ServerEnv, state: &'a mut CreateState, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move {
         let subject = env.load(state.task.server).await?;
-        let config_drive = bring_up::config_drive(env, &subject, &state.admin_password)?;
+        let config_drive = bring_up::config_drive(env, &subject, Some(&state.admin_password))?;
         let plan = bring_up::disk_plan(&subject.server, config_drive)?;
         env.storage.ensure(&plan).await.blame("Making the disks").map(drop)
     })

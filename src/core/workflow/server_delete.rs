@@ -2,7 +2,7 @@
 //! state the server is in and whatever is missing already.
 
 use super::record;
-use super::{Blame, ServerEnv, ServerTask, bring_up};
+use super::{Blame, ServerEnv, ServerTask, bring_up, server_shelve};
 use crate::core::server::state::TaskState;
 use crate::store::{Connection, StoreError, console_tokens, server_actions, server_ports, servers};
 use crate::task::{Cause, Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
@@ -29,7 +29,8 @@ impl Workflow for ServerDelete {
         ]
     }
 
-    fn done(c: &Connection, task: &ServerTask, _: &TaskInfo, now: Timestamp) -> Result<(), StoreError> {
+    fn done(c: &Connection, task: &ServerTask, info: &TaskInfo, now: Timestamp) -> Result<(), StoreError> {
+        server_shelve::forget(c, task.server, &info.request_id, now)?;
         server_ports::release_server_ports(c, task.server, now)?;
         console_tokens::forget(c, task.server)?;
         servers::mark_deleted(c, task.server, now)?;

@@ -168,7 +168,7 @@ fn replace_disks<'a>(env: &'a ServerEnv, state: &'a mut RebuildState, _: &'a Ste
         // Somebody may have started the old guest meanwhile, by hand.
         bring_up::cut_power(env, state.task.server).await?;
         let subject = env.load(state.task.server).await?;
-        let config_drive = bring_up::config_drive(env, &subject, &state.admin_password)?;
+        let config_drive = bring_up::config_drive(env, &subject, Some(&state.admin_password))?;
         let plan = bring_up::disk_plan(&subject.server, config_drive)?;
         env.storage.replace(&plan, state.keep_ephemeral).await.blame("Making the disks anew")
     })

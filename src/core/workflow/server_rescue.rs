@@ -92,7 +92,7 @@ fn make_disk<'a>(env: &'a ServerEnv, state: &'a mut RescueState, _: &'a StepCont
     Box::pin(async move {
         let subject = rescued(env, state).await?;
         // Also where the server has none: it is how the password gets into the rescue system.
-        let config_drive = bring_up::config_drive_bytes(env, &subject, &state.admin_password)?;
+        let config_drive = bring_up::config_drive_bytes(env, &subject, Some(&state.admin_password))?;
         let plan = bring_up::rescue_plan(&state.rescue, config_drive)?;
         env.storage.make_rescue(state.task.server, &plan).await.blame("Making the rescue disk")
     })

@@ -1,7 +1,8 @@
-//! Starts a stopped server: stopped/powering-on -> active. A failure leaves it stopped.
+//! Starts a server that is off: stopped or shelved/powering-on -> active. A failure leaves it as it was. One that was shelved
+//! needs the image of its disk no more.
 
 use super::record;
-use super::{Blame, ServerEnv, ServerTask, bring_up};
+use super::{Blame, ServerEnv, ServerTask, bring_up, server_shelve};
 use crate::core::port::PortStatus;
 use crate::core::server::state::{PowerState, TaskState, VmState};
 use crate::host::hypervisor::DomainState;
@@ -38,6 +39,7 @@ impl Workflow for ServerStart {
             power_state: Some(PowerState::Running),
             ..Outcome::default()
         };
+        server_shelve::forget(c, task.server, &info.request_id, now)?;
         server_ports::set_server_ports_status(c, task.server, PortStatus::Active, now)?;
         record::succeed(c, task, info, outcome, now)
     }

@@ -85,7 +85,7 @@ pub fn gave_way(context: &StepContext) -> Result<(), StepError> {
 }
 
 /// Returns when something may have happened to the guest.
-async fn changed(events: &mut Receiver<HostEvent>, id: ServerId) {
+pub async fn changed(events: &mut Receiver<HostEvent>, id: ServerId) {
     loop {
         match events.recv().await {
             Ok(HostEvent::DomainChanged(changed)) if changed == id => return,

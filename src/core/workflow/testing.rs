@@ -22,7 +22,7 @@ use crate::host::storage::fake::FakeStorage;
 use crate::store::{Store, StoreError, flavors, images, servers};
 use crate::task::failpoint::{Effect, Failpoint, Failpoints, Moment};
 use crate::task::{Engine, Tasks, Tuning};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +54,10 @@ pub struct OnHost {
     pub domains: Inventory,
     pub networks: NetworkInventory,
     pub files: BTreeMap<ServerId, DiskPlan>,
+    /// Images whose bytes were made from servers.
+    pub images: BTreeSet<ImageId>,
+    /// Servers with a copy of their disk that is no image yet.
+    pub captures: BTreeSet<ServerId>,
 }
 
 pub fn actor(name: &str, roles: &[&str]) -> Actor {
@@ -109,6 +113,7 @@ impl Bench {
             network: self.network.clone(),
             storage: self.storage.clone(),
             node: self.node.clone(),
+            clock: clock.clone(),
         });
         let tuning = Tuning {
             retry_first: Duration::from_millis(1),
@@ -154,6 +159,8 @@ impl Bench {
             domains: self.hypervisor.inventory(),
             networks: self.network.inventory(),
             files: self.storage.inventory(),
+            images: self.storage.images(),
+            captures: self.storage.captures(),
         }
     }
 

@@ -1,13 +1,22 @@
 //! Every workflow under every fault: each step repeated, each step failed, each undo repeated, and a crash before and
 //! after each entry of the log. Then the rows and the host are compared with those of a twin that nothing happened to.
 
-use super::testing::{Bench, OnHost, Process, everything, owner};
+use super::testing::{Bench, OnHost, Process, admin, everything, owner};
 use crate::core::ids::ServerId;
 use crate::core::server::Server;
+use crate::core::server::node::Node;
 use crate::core::server::rebuild::RebuildServer;
+use crate::core::server::snapshot::Rotation;
 use crate::core::server::state::{PowerState, VmState};
+use crate::core::service::servers::{Destination, NewImage};
+use crate::host::hypervisor::DomainState;
 use crate::host::hypervisor::fake::Manners;
+use crate::store::StoreError;
 use crate::task::failpoint::{Effect, Moment};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+mod images;
 
 /// One workflow: its steps, what comes before it, and how it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +43,21 @@ enum Case {
     RescueStopped,
     Unrescue,
     Password,
+    Snapshot,
+    SnapshotStopped,
+    Backup,
+    Shelve,
+    /// With an offload that is not due yet.
+    ShelveOnly,
+    Offload,
+    Unshelve,
+    UnshelveOffloaded,
+    SoftDelete,
+    Restore,
 }
 
 impl Case {
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 32] = [
         Self::Create,
         Self::Delete,
         Self::Start,
@@ -60,6 +80,16 @@ impl Case {
         Self::RescueStopped,
         Self::Unrescue,
         Self::Password,
+        Self::Snapshot,
+        Self::SnapshotStopped,
+        Self::Backup,
+        Self::Shelve,
+        Self::ShelveOnly,
+        Self::Offload,
+        Self::Unshelve,
+        Self::UnshelveOffloaded,
+        Self::SoftDelete,
+        Self::Restore,
     ];
 
     fn workflow(self) -> (&'static str, &'static [&'static str]) {
@@ -84,7 +114,29 @@ impl Case {
             Self::Rescue | Self::RescueStopped => ("server_rescue", &["disk", "power_off", "power_on"]),
             Self::Unrescue => ("server_unrescue", &["power_off", "power_on", "remains"]),
             Self::Password => ("server_password", &["set"]),
+            Self::Snapshot | Self::SnapshotStopped | Self::Backup => {
+                ("server_snapshot", &["settle", "copy", "publish", "rotate"])
+            }
+            Self::Shelve | Self::ShelveOnly => ("server_shelve", &["power_off", "copy", "publish"]),
+            Self::Offload => ("server_offload", &["domain", "remains"]),
+            Self::Unshelve => ("server_start", &["power_on"]),
+            Self::UnshelveOffloaded => ("server_unshelve", &["networking", "disks", "spawning"]),
+            Self::SoftDelete => ("server_soft_delete", &["power_off"]),
+            Self::Restore => ("server_restore", &["power_on"]),
         }
+    }
+
+    /// The machine that the case needs.
+    fn bench(self) -> Bench {
+        let mut node = Node::roomy();
+        if matches!(self, Self::ShelveOnly | Self::Offload | Self::Unshelve) {
+            node.shelved_offload_seconds = -1;
+        }
+        if matches!(self, Self::SoftDelete | Self::Restore) {
+            // Longer than any time that can be told: nothing is ever due.
+            node.reclaim_seconds = i64::MAX;
+        }
+        Bench::with_node(node)
     }
 
     /// A server in the state that the workflow begins with.
@@ -96,9 +148,13 @@ impl Case {
         let id = process.create(bench.command("web")).await;
         process.tasks.settled().await.unwrap();
         match self {
-            Self::Start | Self::RebuildStopped | Self::RescueStopped => {
+            Self::Start | Self::RebuildStopped | Self::RescueStopped | Self::SnapshotStopped => {
                 process.servers.stop(&owner(), id).await.unwrap();
             }
+            Self::Offload | Self::Unshelve | Self::UnshelveOffloaded => {
+                process.servers.shelve(&owner(), id).await.unwrap();
+            }
+            Self::Restore => process.servers.delete(&owner(), id, false).await.unwrap(),
             Self::Unpause | Self::RebootPaused => process.servers.pause(&owner(), id).await.unwrap(),
             Self::Resume | Self::RebootSuspended | Self::DeleteSuspended => {
                 process.servers.suspend(&owner(), id).await.unwrap();
@@ -113,7 +169,7 @@ impl Case {
             process.servers.rescue(&owner(), id, None, None).await.unwrap();
             process.tasks.settled().await.unwrap();
         }
-        if self == Self::Password {
+        if matches!(self, Self::Password | Self::Snapshot | Self::Backup) {
             bench.hypervisor.install_agent(id);
         }
         (process, Some(id))
@@ -148,6 +204,20 @@ impl Case {
                 // Whether it worked is seen by what is recorded.
                 process.servers.change_password(&owner, id, password).await.ok();
             }
+            Self::Snapshot | Self::SnapshotStopped => {
+                process.servers.create_image(&owner, id, new_image()).await.unwrap();
+            }
+            Self::Backup => {
+                let rotation = Rotation { kind: "daily".into(), keep: 1 };
+                process.servers.create_backup(&owner, id, new_image(), rotation).await.unwrap();
+            }
+            Self::Shelve | Self::ShelveOnly => process.servers.shelve(&owner, id).await.unwrap(),
+            Self::Offload => process.servers.shelve_offload(&admin(), id).await.unwrap(),
+            Self::Unshelve | Self::UnshelveOffloaded => {
+                process.servers.unshelve(&owner, id, Destination::default()).await.unwrap();
+            }
+            Self::SoftDelete => process.servers.delete(&owner, id, false).await.unwrap(),
+            Self::Restore => process.servers.restore(&owner, id).await.unwrap(),
         }
         id
     }
@@ -173,6 +243,10 @@ pub fn rebuild(bench: &Bench) -> RebuildServer {
     }
 }
 
+fn new_image() -> NewImage {
+    NewImage { name: "image".into(), metadata: BTreeMap::new(), limited: true }
+}
+
 /// What is compared: ids, addresses and times differ between twins.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
@@ -192,12 +266,16 @@ struct Outcome {
     password: Option<String>,
     reservations: usize,
     actions: Vec<(String, Option<String>, Vec<(String, Option<String>)>)>,
+    /// The states of the images that were made of the server.
+    images: Vec<String>,
+    /// How many images have bytes.
+    stored: usize,
 }
 
 async fn outcome(bench: &Bench, process: &Process, id: ServerId) -> Outcome {
     let row: Server = process.row(id).await;
     let store = &process.store;
-    let (fault, nics, actions) = store
+    let (fault, nics, actions, images) = store
         .read::<_, crate::store::StoreError, _>(move |c| {
             use crate::store::{server_actions as rows, server_ports};
             let fault = rows::fault(c, id)?.is_some();
@@ -209,11 +287,17 @@ async fn outcome(bench: &Bench, process: &Process, id: ServerId) -> Outcome {
                 let events = events.into_iter().map(|event| (event.event, event.result)).collect();
                 actions.push((action.action, action.message, events));
             }
-            Ok((fault, nics, actions))
+            let mut images = c.prepare(
+                "SELECT status FROM image WHERE deleted_at IS NULL AND properties ->> '$.instance_uuid' = ?1",
+            )?;
+            let images = images.query_map([id.to_string()], |row| row.get(0))?;
+            let images = images.collect::<Result<Vec<String>, _>>()?;
+            Ok((fault, nics, actions, images))
         })
         .await
         .unwrap();
-    let OnHost { domains, networks, files } = bench.on_host();
+    let OnHost { domains, networks, files, images: stored, captures } = bench.on_host();
+    assert!(domains.copies.is_empty() && domains.frozen.is_empty() && captures.is_empty(), "{domains:?}");
     Outcome {
         vm_state: row.vm_state,
         task: row.task_state,
@@ -235,6 +319,8 @@ async fn outcome(bench: &Bench, process: &Process, id: ServerId) -> Outcome {
         password: bench.hypervisor.password_of(id, "root"),
         reservations: networks.networks.values().map(|network| network.ports.len()).sum(),
         actions,
+        images,
+        stored: stored.len(),
     }
 }
 
@@ -244,7 +330,7 @@ async fn run(case: Case, fault: Option<(&str, Moment, Effect)>) -> (Outcome, boo
 }
 
 async fn run_with(case: Case, faults: Vec<(&str, Moment, Effect)>) -> (Outcome, bool) {
-    let bench = Bench::new();
+    let bench = case.bench();
     let (process, id) = case.prepare(&bench).await;
     for (step, moment, effect) in faults {
         bench.want(case.workflow().0, step, moment, effect);
@@ -260,11 +346,14 @@ async fn twins_end_where_the_table_says() {
     for case in Case::ALL {
         let (outcome, _) = run(case, None).await;
         let vm = match case {
-            Case::Stop | Case::StopDeaf | Case::RebuildStopped => VmState::Stopped,
+            Case::Stop | Case::StopDeaf | Case::RebuildStopped | Case::SnapshotStopped => VmState::Stopped,
             Case::Delete | Case::DeleteSuspended => VmState::Deleted,
             Case::Pause => VmState::Paused,
             Case::Suspend => VmState::Suspended,
             Case::Rescue | Case::RescueStopped => VmState::Rescued,
+            Case::Shelve | Case::Offload => VmState::ShelvedOffloaded,
+            Case::ShelveOnly => VmState::Shelved,
+            Case::SoftDelete => VmState::SoftDelete,
             _ => VmState::Active,
         };
         let boots = match case {
@@ -276,19 +365,36 @@ async fn twins_end_where_the_table_says() {
             | Case::RebootSuspended
             | Case::Rebuild
             | Case::Rescue
-            | Case::RescueStopped => 2,
+            | Case::RescueStopped
+            | Case::Unshelve
+            | Case::Restore => 2,
             Case::Unrescue => 3,
-            // What was in the guest's memory is still there.
+            // What was in the guest's memory is still there, or the domain is a new one.
             _ => 1,
         };
         assert_eq!(outcome.vm_state, vm, "{case:?}");
         assert_eq!(outcome.task, None, "{case:?}");
         assert!(!outcome.fault, "{case:?}");
-        let there = vm != VmState::Deleted;
+        let there = !matches!(vm, VmState::Deleted | VmState::ShelvedOffloaded);
         assert!(outcome.domain.is_none_or(|(_, begun)| begun == boots), "{case:?} {outcome:?}");
+        let images = matches!(
+            case,
+            Case::Snapshot
+                | Case::SnapshotStopped
+                | Case::Backup
+                | Case::Shelve
+                | Case::ShelveOnly
+                | Case::Offload
+        );
+        let images = usize::from(images);
+        assert_eq!(
+            (&outcome.images, outcome.stored),
+            (&vec!["active".to_owned(); images], images),
+            "{case:?}"
+        );
         assert_eq!(
             (outcome.domain.is_some(), outcome.files, outcome.reservations == 1, outcome.nics == 1),
-            (there, there, there, there),
+            (there, there, there, vm != VmState::Deleted),
             "{case:?}"
         );
         let rescued = vm == VmState::Rescued;
@@ -298,6 +404,7 @@ async fn twins_end_where_the_table_says() {
             let count = match (action.as_str(), case) {
                 ("rebuild", Case::RebuildStopped) => 3,
                 ("rebuild", _) => 2,
+                ("unshelve", Case::UnshelveOffloaded) => 3,
                 _ => 1,
             };
             assert!(
@@ -370,6 +477,29 @@ async fn a_failed_create_leaves_nothing_but_its_fault() {
 }
 
 #[tokio::test]
+async fn an_undo_may_be_repeated_fail_once_or_be_interrupted() {
+    for case in [Case::Snapshot, Case::Shelve, Case::UnshelveOffloaded, Case::SoftDelete] {
+        let steps = case.workflow().1;
+        let failed = (steps[steps.len() - 1], Moment::AfterRun, Effect::Fail);
+        let (twin, _) = run(case, Some(failed)).await;
+        // Not every step has something to undo.
+        let undone = steps.iter().filter(|step| !matches!(**step, "settle" | "rotate"));
+        for step in undone {
+            for fault in [
+                (*step, Moment::AfterUndo, Effect::Repeat),
+                (*step, Moment::AfterUndo, Effect::Fail),
+                (*step, Moment::BeforeUndo, Effect::Halt),
+                (*step, Moment::AfterUndo, Effect::Halt),
+            ] {
+                let (outcome, met) = run_with(case, vec![failed, fault]).await;
+                assert!(met, "{case:?} {fault:?}");
+                assert_eq!(outcome, twin, "{case:?} {fault:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_failed_action_leaves_the_server_as_the_table_says() {
     let skipped = [
         Case::Create,
@@ -378,6 +508,8 @@ async fn a_failed_action_leaves_the_server_as_the_table_says() {
         Case::RebootDeaf,
         Case::RebootPaused,
         Case::RebootSuspended,
+        // It goes on until it is done.
+        Case::Offload,
     ];
     for case in Case::ALL.into_iter().filter(|case| !skipped.contains(case)) {
         for step in case.workflow().1 {
@@ -387,7 +519,7 @@ async fn a_failed_action_leaves_the_server_as_the_table_says() {
                 assert_eq!(outcome.task, None, "{case:?} {step}");
                 assert!(outcome.fault, "{case:?} {step}");
                 let vm = match case {
-                    Case::Start => VmState::Stopped,
+                    Case::Start | Case::SnapshotStopped => VmState::Stopped,
                     Case::Stop | Case::StopDeaf | Case::Pause | Case::CrashDump | Case::Password => {
                         VmState::Active
                     }
@@ -399,11 +531,27 @@ async fn a_failed_action_leaves_the_server_as_the_table_says() {
                         VmState::Active
                     }
                     Case::Unrescue => VmState::Rescued,
+                    Case::Snapshot | Case::Backup => VmState::Active,
+                    Case::Shelve | Case::ShelveOnly | Case::SoftDelete => VmState::Active,
+                    Case::Unshelve => VmState::Shelved,
+                    Case::UnshelveOffloaded => VmState::ShelvedOffloaded,
+                    Case::Restore => VmState::SoftDelete,
                     // The failpoint is the engine's: the step had no chance to see that the guest runs.
                     _ => VmState::Error,
                 };
                 assert_eq!(outcome.vm_state, vm, "{case:?} {step} {moment:?}");
                 assert_eq!(outcome.actions[0].1.as_deref(), Some("Error"), "{case:?} {step}");
+                let images = usize::from(matches!(case, Case::Unshelve | Case::UnshelveOffloaded));
+                assert_eq!((outcome.images.len(), outcome.stored), (images, images), "{case:?} {step}");
+                let domain = outcome.domain.map(|(state, _)| state);
+                match case {
+                    Case::Snapshot | Case::Backup | Case::Shelve | Case::ShelveOnly | Case::SoftDelete => {
+                        assert_eq!(domain, Some(DomainState::Running), "{case:?} {step} {moment:?}");
+                    }
+                    Case::UnshelveOffloaded => assert_eq!(domain, None, "{case:?} {step} {moment:?}"),
+                    _ => {}
+                }
+                assert_eq!(outcome.placed, outcome.vm_state != VmState::ShelvedOffloaded, "{case:?} {step}");
             }
         }
     }
@@ -446,12 +594,14 @@ async fn a_guest_that_was_saved_behind_our_back_goes_on_where_it_was() {
 
 #[tokio::test]
 async fn a_delete_that_fails_goes_on_until_it_is_done() {
-    let (twin, _) = run(Case::Delete, None).await;
-    for step in Case::Delete.workflow().1 {
-        let faults = vec![(*step, Moment::AfterRun, Effect::Fail); 4];
-        let (outcome, met) = run_with(Case::Delete, faults).await;
-        assert!(met, "{step}");
-        assert_eq!(outcome, twin, "{step}");
+    for case in [Case::Delete, Case::Offload] {
+        let (twin, _) = run(case, None).await;
+        for step in case.workflow().1 {
+            let faults = vec![(*step, Moment::AfterRun, Effect::Fail); 4];
+            let (outcome, met) = run_with(case, faults).await;
+            assert!(met, "{step}");
+            assert_eq!(outcome, twin, "{step}");
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use super::testing::{Bench, Process, owner};
 use crate::core::ids::ServerId;
 use crate::core::reconcile::power_sync::sync_all;
 use crate::core::server::state::{PowerState, VmState};
+use crate::core::service::servers::{Destination, NewImage};
 use crate::core::{Kind, Result};
 use crate::host::faults::{Call, Failure, Fault};
 use crate::host::hypervisor::DomainState;
@@ -15,6 +16,7 @@ use crate::store::{StoreError, servers, tasks};
 use crate::task::failpoint::{Effect, Moment};
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+use std::collections::BTreeMap;
 
 /// What is expected of a server once all is at rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,8 @@ enum Expected {
     Paused,
     Suspended,
     Rescued,
+    /// Shelved, and nothing of it on the host.
+    Shelved,
     /// A fault of the host was met: whatever the failure rules allow.
     Unsure,
     Deleted,
@@ -43,11 +47,14 @@ enum Verb {
     Rebuild,
     Rescue,
     Unrescue,
+    Snapshot,
+    Shelve,
+    Unshelve,
     Delete,
 }
 
 impl Verb {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 16] = [
         Self::Start,
         Self::Stop,
         Self::RebootSoft,
@@ -60,6 +67,9 @@ impl Verb {
         Self::Rebuild,
         Self::Rescue,
         Self::Unrescue,
+        Self::Snapshot,
+        Self::Shelve,
+        Self::Unshelve,
         Self::Delete,
     ];
 
@@ -78,6 +88,9 @@ impl Verb {
             }
             Self::Rescue => ("server_rescue", &["disk", "power_off", "power_on"]),
             Self::Unrescue => ("server_unrescue", &["power_off", "power_on", "remains"]),
+            Self::Snapshot => ("server_snapshot", &["settle", "copy", "publish", "rotate"]),
+            Self::Shelve => ("server_shelve", &["power_off", "copy", "publish"]),
+            Self::Unshelve => ("server_unshelve", &["networking", "disks", "spawning"]),
             Self::Delete => ("server_delete", &["domain", "remains"]),
         }
     }
@@ -96,11 +109,18 @@ impl Verb {
             | (Self::RebootSoft, Expected::Active)
             | (Self::Unpause, Expected::Paused)
             | (Self::Resume, Expected::Suspended)
-            | (Self::RebootHard, _) => Some(Expected::Active),
+            | (
+                Self::RebootHard,
+                Expected::Active | Expected::Stopped | Expected::Paused | Expected::Suspended,
+            ) => Some(Expected::Active),
             (Self::Stop, Expected::Active) => Some(Expected::Stopped),
             (Self::Pause, Expected::Active) => Some(Expected::Paused),
             (Self::Suspend, Expected::Active) => Some(Expected::Suspended),
             (Self::CrashDump, Expected::Active | Expected::Paused) => Some(from),
+            (Self::Unshelve, Expected::Shelved) => Some(Expected::Active),
+            (_, Expected::Shelved) => None,
+            (Self::Snapshot, _) => Some(from),
+            (Self::Shelve, _) => Some(Expected::Shelved),
             _ => None,
         }
     }
@@ -128,7 +148,7 @@ enum Move {
 
 const MOMENTS: [Moment; 5] =
     [Moment::BeforeStart, Moment::AfterStart, Moment::AfterRun, Moment::BeforeClose, Moment::AfterClose];
-const CALLS: [Call; 9] = [
+const CALLS: [Call; 12] = [
     Call::Define,
     Call::Start,
     Call::Destroy,
@@ -138,6 +158,9 @@ const CALLS: [Call; 9] = [
     Call::Save,
     Call::DiscardSaved,
     Call::EnsurePort,
+    Call::BeginCopy,
+    Call::LookAtCopy,
+    Call::Thaw,
 ];
 const FAILURES: [Failure; 3] = [Failure::Failed, Failure::Unreachable, Failure::Deadline];
 
@@ -262,6 +285,12 @@ impl System {
                 }
                 Verb::Rescue => servers.rescue(&owner, id, None, None).await.map(drop),
                 Verb::Unrescue => servers.unrescue(&owner, id).await,
+                Verb::Snapshot => {
+                    let wanted = NewImage { name: "image".into(), metadata: BTreeMap::new(), limited: false };
+                    servers.create_image(&owner, id, wanted).await.map(drop)
+                }
+                Verb::Shelve => servers.shelve(&owner, id).await,
+                Verb::Unshelve => servers.unshelve(&owner, id, Destination::default()).await,
                 Verb::Delete => servers.delete(&owner, id, false).await,
             }
         })
@@ -376,6 +405,7 @@ impl StateMachineTest for Walk {
         });
         assert!(open.is_empty());
         let host = system.bench.on_host();
+        assert!(host.domains.copies.is_empty() && host.domains.frozen.is_empty() && host.captures.is_empty());
         let mut living = 0;
         for (row, expected) in rows.into_iter().zip(expected) {
             let row = row.unwrap();
@@ -414,7 +444,12 @@ impl StateMachineTest for Walk {
                     assert_eq!(row.vm_state, VmState::Rescued, "{row:?}");
                     assert!(host.files.get(&row.id).is_some_and(|plan| plan.rescue.is_some()));
                 }
+                Expected::Shelved => {
+                    assert_eq!(row.vm_state, VmState::ShelvedOffloaded, "{row:?}");
+                    assert!(row.host.is_none() && domain.is_none() && !has_files, "{row:?} {domain:?}");
+                }
                 Expected::Unsure => match row.vm_state {
+                    VmState::ShelvedOffloaded => assert!(domain.is_none() && !has_files),
                     VmState::Active => assert_eq!(domain, Some(DomainState::Running)),
                     VmState::Stopped => {
                         assert!(matches!(domain, Some(DomainState::ShutOff | DomainState::Crashed)));

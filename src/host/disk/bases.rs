@@ -8,9 +8,10 @@ use super::error::{Context, DiskError};
 use super::images::{ImageStore, StagingFile, VettedImage, ids_in};
 use super::inspect::{self, ImageFormat};
 use super::tree::BASES;
-use super::{blocking, qemu_img};
+use super::{blocking, chain, qemu_img, server_disks};
 use crate::core::ids::ImageId;
 use crate::host::hypervisor::spec::DiskFormat;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -111,6 +112,28 @@ impl ImageStore {
     pub async fn list_bases(&self) -> Result<Vec<ImageId>, DiskError> {
         let tree = Arc::clone(&self.tree);
         blocking(move || ids_in(&tree, BASES)).await
+    }
+
+    /// Ids of the images whose bases a server's disk stands on, as the disks themselves say.
+    pub async fn bases_in_use(&self) -> Result<BTreeSet<ImageId>, DiskError> {
+        let tree = Arc::clone(&self.tree);
+        blocking(move || {
+            let bases = tree.path(Path::new(BASES));
+            let mut used = BTreeSet::new();
+            for disk in server_disks::overlays(&tree)? {
+                let path = tree.path(&disk);
+                let layers = match chain::layers(&path, DiskFormat::Qcow2) {
+                    Ok(layers) => layers,
+                    // Its server was deleted meanwhile.
+                    Err(_) if !tree.exists(&disk)? => continue,
+                    Err(error) => return Err(error).during("reading the header", path),
+                };
+                let names = layers.iter().filter_map(|layer| layer.path.strip_prefix(&bases).ok()?.to_str());
+                used.extend(names.filter_map(|name| name.parse::<ImageId>().ok()));
+            }
+            Ok(used)
+        })
+        .await
     }
 
     /// Ensures that there is no base of this image. The caller knows that no server, not even one that is still being built,

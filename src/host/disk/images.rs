@@ -161,7 +161,7 @@ impl ImageStore {
     }
 }
 
-fn image_name(id: ImageId) -> PathBuf {
+pub(super) fn image_name(id: ImageId) -> PathBuf {
     Path::new(IMAGES).join(id.to_string())
 }
 

@@ -16,6 +16,7 @@ mod server_disks;
 mod tree;
 
 pub use bases::Base;
+pub use capture::CopyFiles;
 pub use chain::{Layer, is_sealed, layers};
 pub use error::DiskError;
 pub use images::{ImageFacts, ImageReader, ImageStore, Upload, VettedImage};

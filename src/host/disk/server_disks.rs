@@ -87,7 +87,7 @@ impl Disk {
 #[derive(Debug, Clone)]
 pub struct ServerDisks {
     pub(super) tree: Arc<Tree>,
-    images: ImageStore,
+    pub(super) images: ImageStore,
 }
 
 impl ServerDisks {
@@ -327,7 +327,10 @@ impl ServerDisks {
         .await
     }
 
-    async fn root_disk(&self, server: ServerId) -> Result<(Disk, Option<BackingReference>), DiskError> {
+    pub(super) async fn root_disk(
+        &self,
+        server: ServerId,
+    ) -> Result<(Disk, Option<BackingReference>), DiskError> {
         let found = self.overlay(server, DiskRole::Root).await?;
         found.ok_or_else(|| DiskError::NotFound(format!("the root disk of server {server}")))
     }
@@ -414,6 +417,23 @@ impl ServerDisks {
     }
 }
 
+/// All complete disks of servers that may stand on something, inside the tree.
+pub(super) fn overlays(tree: &Tree) -> Result<Vec<PathBuf>, DiskError> {
+    let mut found = Vec::new();
+    for server in tree.list(Path::new(SERVERS))? {
+        let folder = Path::new(SERVERS).join(server);
+        let names = tree.list(&folder)?;
+        let stacked = |name: &OsString| {
+            let name = name.to_string_lossy();
+            name == "disk"
+                || name == "disk.rescue"
+                || (name.starts_with("disk.before-") && !name.ends_with(".new"))
+        };
+        found.extend(names.iter().filter(|name| stacked(name)).map(|name| folder.join(name)));
+    }
+    Ok(found)
+}
+
 pub(super) fn folder_name(server: ServerId) -> PathBuf {
     Path::new(SERVERS).join(server.to_string())
 }
@@ -450,7 +470,7 @@ fn stands_on(backing: Option<&BackingReference>, path: &Path, format: DiskFormat
 }
 
 /// Makes a finished file durable and gives it its name.
-fn publish(tree: &Tree, new: &Path, name: &Path) -> Result<(), DiskError> {
+pub(super) fn publish(tree: &Tree, new: &Path, name: &Path) -> Result<(), DiskError> {
     let file =
         tree.open_file(new)?.ok_or_else(|| DiskError::NotFound(tree.path(new).display().to_string()))?;
     file.sync_all().during("syncing", tree.path(new)).map_err(|error| tree.name_full(error))?;

@@ -186,9 +186,20 @@ async fn removing_a_server_leaves_nothing_and_may_be_repeated() {
 async fn a_captured_disk_is_an_image_of_its_own() {
     let host = host();
     let image = host.image(b"captured", ImageFormat::Raw).await;
-    let disk = host.disks.ensure_root_disk(ServerId::random(), &image, 1).await.expect("disk");
+    let server = ServerId::random();
+    let disk = host.disks.ensure_root_disk(server, &image, 1).await.expect("disk");
+    // A copy that another process left half done.
+    let files = host.disks.begin_capture(server).await.expect("begin");
+    assert_eq!(files.disk, disk.path());
+    assert!(files.copy.exists() && !host.disks.has_capture(server).await.expect("look"));
     let id = ImageId::random();
-    let facts = host.images.capture(id, &disk).await.expect("capture");
+    assert!(host.disks.publish_capture(server, id).await.is_err());
+    host.disks.capture(server).await.expect("capture");
+    assert!(host.disks.has_capture(server).await.expect("look"));
+    let facts = host.disks.publish_capture(server, id).await.expect("publish");
+    assert_eq!(host.disks.publish_capture(server, id).await.expect("again"), facts);
+    assert!(!host.disks.has_capture(server).await.expect("look"));
+    host.disks.drop_capture(server).await.expect("drop");
     assert_eq!((facts.format, facts.virtual_size), (ImageFormat::Qcow2, 1 << 30));
     let vetted = host.images.vet(id, ImageFormat::Qcow2).await.expect("vet");
     let copy = host.disks.ensure_root_disk(ServerId::random(), &vetted, 0).await.expect("disk");

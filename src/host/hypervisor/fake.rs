@@ -6,7 +6,7 @@
 
 use super::spec::{DomainSpec, NicAttachment};
 use super::statistics::{DiskStatistics, NicStatistics, Statistics};
-use super::{DomainState, HostEvent, HostFacts, Hypervisor, HypervisorError};
+use super::{Copying, DomainState, HostEvent, HostFacts, Hypervisor, HypervisorError};
 use crate::core::ids::ServerId;
 use crate::core::secret::Secret;
 use crate::host::faults::{Call, Failure, FaultScript};
@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
@@ -37,6 +38,10 @@ pub struct Inventory {
     pub domains: BTreeMap<ServerId, FakeDomain>,
     /// UUID and name of domains that somebody else made.
     pub foreign: BTreeMap<ServerId, String>,
+    /// Copies of disks that are being made, by the copies' files.
+    pub copies: BTreeMap<ServerId, PathBuf>,
+    /// Guests whose file systems are frozen.
+    pub frozen: BTreeSet<ServerId>,
 }
 
 /// One domain of ours.
@@ -63,6 +68,9 @@ struct Inner {
     agents: BTreeMap<ServerId, BTreeMap<String, String>>,
     displays: BTreeMap<ServerId, UnixStream>,
     serials: BTreeMap<ServerId, UnixStream>,
+    /// What became of the last copies.
+    copied: BTreeMap<ServerId, Copying>,
+    copies_fail: BTreeSet<ServerId>,
 }
 
 /// The in-memory hypervisor.
@@ -157,6 +165,16 @@ impl FakeHypervisor {
         self.lock().agents.get(&id)?.get(user).cloned()
     }
 
+    /// Whether copies of this guest's disk break off, as on a full disk.
+    pub fn set_copies_fail(&self, id: ServerId, fail: bool) {
+        let mut inner = self.lock();
+        if fail {
+            inner.copies_fail.insert(id);
+        } else {
+            inner.copies_fail.remove(&id);
+        }
+    }
+
     /// Puts a domain of somebody else on the host.
     pub fn plant_foreign(&self, id: ServerId, name: &str) {
         self.lock().host.foreign.insert(id, name.to_owned());
@@ -175,6 +193,7 @@ impl FakeHypervisor {
         if let Some(domain) = inner.host.domains.get_mut(&id) {
             domain.enter(state);
         }
+        inner.forget_what_runs(id);
     }
 
     /// Removes a domain behind our back and tells so.
@@ -229,7 +248,15 @@ impl FakeHypervisor {
             return Err(failed(call, failure));
         }
         let mut events = Vec::new();
-        let result = work(&mut self.lock(), &mut events);
+        let result = {
+            let mut inner = self.lock();
+            let result = work(&mut inner, &mut events);
+            let active = inner.host.copies.keys().chain(&inner.host.frozen).chain(inner.copied.keys());
+            for id in active.copied().collect::<BTreeSet<_>>() {
+                inner.forget_what_runs(id);
+            }
+            result
+        };
         for event in events {
             self.emit(event);
         }
@@ -309,6 +336,23 @@ impl Inner {
 
     fn manners(&self, id: ServerId) -> Manners {
         self.manners.get(&id).copied().unwrap_or(self.default_manners)
+    }
+
+    /// What lives in the guest's process ends with it.
+    fn forget_what_runs(&mut self, id: ServerId) {
+        if !self.host.domains.get(&id).is_some_and(FakeDomain::is_active) {
+            self.host.copies.remove(&id);
+            self.host.frozen.remove(&id);
+            self.copied.remove(&id);
+        }
+    }
+
+    fn active(&mut self, id: ServerId, wish: &str) -> Result<(), HypervisorError> {
+        let domain = self.ours(id)?;
+        if domain.is_active() {
+            return Ok(());
+        }
+        Err(HypervisorError::WrongState(format!("cannot {wish} a domain that is {:?}", domain.state)))
     }
 
     /// Lets a guest that takes its time come one look nearer to being off.
@@ -590,6 +634,67 @@ impl Hypervisor for FakeHypervisor {
             };
             users.insert(user.to_owned(), password.expose().to_owned());
             Ok(())
+        })
+        .await
+    }
+
+    async fn begin_copy(&self, id: ServerId, disk: &Path, copy: &Path) -> Result<(), HypervisorError> {
+        self.call(Call::BeginCopy, |inner, _| {
+            inner.active(id, "copy the disk of")?;
+            let runs_on = inner.ours(id)?.started_with.as_ref();
+            if !runs_on.is_some_and(|spec| spec.disks.iter().any(|found| found.path == disk)) {
+                return Err(failed(Call::BeginCopy, Failure::Failed));
+            }
+            if inner.host.copies.contains_key(&id) {
+                return Err(HypervisorError::WrongState("a copy is being made already".into()));
+            }
+            inner.copied.remove(&id);
+            inner.host.copies.insert(id, copy.to_owned());
+            Ok(())
+        })
+        .await
+    }
+
+    /// A copy is at its end when it is looked at.
+    async fn look_at_copy(&self, id: ServerId) -> Result<Copying, HypervisorError> {
+        self.call(Call::LookAtCopy, |inner, _| {
+            if inner.host.copies.remove(&id).is_some() {
+                let fails = inner.copies_fail.contains(&id);
+                let end = if fails { Copying::Failed("scripted fault".into()) } else { Copying::Done };
+                inner.copied.insert(id, end);
+            }
+            Ok(inner.copied.get(&id).cloned().unwrap_or(Copying::Nothing))
+        })
+        .await
+    }
+
+    async fn abort_copy(&self, id: ServerId) -> Result<(), HypervisorError> {
+        self.call(Call::AbortCopy, |inner, _| {
+            inner.host.copies.remove(&id);
+            inner.copied.remove(&id);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn freeze(&self, id: ServerId) -> Result<bool, HypervisorError> {
+        self.call(Call::Freeze, |inner, _| {
+            let has_agent = inner.running(id, "freeze").is_ok() && inner.agents.contains_key(&id);
+            if has_agent {
+                inner.host.frozen.insert(id);
+            }
+            Ok(has_agent)
+        })
+        .await
+    }
+
+    async fn thaw(&self, id: ServerId) -> Result<bool, HypervisorError> {
+        self.call(Call::Thaw, |inner, _| {
+            let has_agent = inner.running(id, "thaw").is_ok() && inner.agents.contains_key(&id);
+            if has_agent {
+                inner.host.frozen.remove(&id);
+            }
+            Ok(has_agent)
         })
         .await
     }

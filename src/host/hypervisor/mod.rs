@@ -16,6 +16,7 @@ use spec::DomainSpec;
 use statistics::Statistics;
 use std::error::Error as StdError;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use tokio::sync::broadcast;
 
 /// Why a call on the hypervisor failed.
@@ -66,10 +67,21 @@ pub enum DomainState {
     Saved,
 }
 
+/// How far the copy of a running guest's disk has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Copying {
+    Running,
+    Done,
+    /// Why it ended, in the hypervisor's words.
+    Failed(String),
+    /// None is known: the guest went off, or none was begun.
+    Nothing,
+}
+
 /// What the hypervisor told us without being asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostEvent {
-    /// The state of one domain changed, or it appeared or vanished. Look, do not trust the order of events.
+    /// The state of one domain or of a copy of its disk changed, or it appeared or vanished. Look, do not trust the order of events.
     DomainChanged(ServerId),
     /// The guest rebooted itself.
     DomainRebooted(ServerId),
@@ -169,4 +181,21 @@ pub trait Hypervisor: Send + Sync {
         user: &str,
         password: &Secret,
     ) -> Result<(), HypervisorError>;
+
+    /// Begins to copy what `disk`, the file of a disk of an active domain, shows to its guest at this very moment into
+    /// `copy`, an empty qcow2 image of the same virtual size, and returns. The guest goes on, on its own disk: nothing
+    /// is put above it. One copy at a time for each domain.
+    async fn begin_copy(&self, id: ServerId, disk: &Path, copy: &Path) -> Result<(), HypervisorError>;
+
+    /// What became of the copy that was begun last. Its end is told as [`HostEvent::DomainChanged`].
+    async fn look_at_copy(&self, id: ServerId) -> Result<Copying, HypervisorError>;
+
+    /// Ensures that no copy is being made. An absent domain is fine.
+    async fn abort_copy(&self, id: ServerId) -> Result<(), HypervisorError>;
+
+    /// Lets the guest's agent write out and freeze all file systems; says whether there is an agent that did.
+    async fn freeze(&self, id: ServerId) -> Result<bool, HypervisorError>;
+
+    /// Lets the guest's agent thaw all file systems; says whether there is an agent that did.
+    async fn thaw(&self, id: ServerId) -> Result<bool, HypervisorError>;
 }

@@ -1,11 +1,11 @@
 //! Disks in memory, with a scripted failure. For tests; nothing in the configuration leads here.
 
 use super::{BootSource, DiskFile, DiskPlan, RescueFiles, RescuePlan, RescueRoot, ServerFiles, Storage};
-use crate::core::ids::ServerId;
-use crate::host::disk::DiskError;
+use crate::core::ids::{ImageId, ServerId};
+use crate::host::disk::{CopyFiles, DiskError, ImageFacts, ImageFormat};
 use crate::host::hypervisor::spec::DiskFormat;
 use async_trait::async_trait;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,8 +15,21 @@ struct Inner {
     consoles: BTreeMap<ServerId, Vec<u8>>,
     /// How often the root disk of a server was replaced.
     replaced: BTreeMap<ServerId, u32>,
+    /// Whether the copies of root disks are complete.
+    captures: BTreeMap<ServerId, bool>,
+    images: BTreeSet<ImageId>,
     fail_next: u32,
     free: Option<u64>,
+}
+
+impl Inner {
+    /// Fails where the server has no root disk.
+    fn root(&self, server: ServerId) -> Result<(), DiskError> {
+        if self.servers.contains_key(&server) {
+            return Ok(());
+        }
+        Err(DiskError::NotFound(format!("the root disk of server {server}")))
+    }
 }
 
 /// The in-memory storage.
@@ -34,6 +47,16 @@ impl FakeStorage {
     /// How often the root disk of this server was replaced.
     pub fn replaced(&self, server: ServerId) -> u32 {
         self.lock().replaced.get(&server).copied().unwrap_or_default()
+    }
+
+    /// The images whose bytes were made from servers.
+    pub fn images(&self) -> BTreeSet<ImageId> {
+        self.lock().images.clone()
+    }
+
+    /// The servers that have a copy of their root disk.
+    pub fn captures(&self) -> BTreeSet<ServerId> {
+        self.lock().captures.keys().copied().collect()
     }
 
     /// Lets the next `count` changes fail as on a full disk.
@@ -140,6 +163,7 @@ impl Storage for FakeStorage {
         let mut inner = self.change()?;
         inner.servers.remove(&server);
         inner.consoles.remove(&server);
+        inner.captures.remove(&server);
         Ok(())
     }
 
@@ -171,5 +195,56 @@ impl Storage for FakeStorage {
 
     async fn capacity(&self) -> Result<(u64, u64), DiskError> {
         Ok((1 << 40, self.lock().free.unwrap_or(1 << 40)))
+    }
+
+    async fn begin_capture(&self, server: ServerId) -> Result<CopyFiles, DiskError> {
+        let mut inner = self.change()?;
+        inner.root(server)?;
+        inner.captures.insert(server, false);
+        Ok(CopyFiles { disk: path(server, "disk"), copy: path(server, "snapshot.new") })
+    }
+
+    async fn end_capture(&self, server: ServerId) -> Result<(), DiskError> {
+        self.change()?.captures.insert(server, true);
+        Ok(())
+    }
+
+    async fn capture(&self, server: ServerId) -> Result<(), DiskError> {
+        let mut inner = self.change()?;
+        inner.root(server)?;
+        inner.captures.insert(server, true);
+        Ok(())
+    }
+
+    async fn has_capture(&self, server: ServerId) -> Result<bool, DiskError> {
+        Ok(self.lock().captures.get(&server) == Some(&true))
+    }
+
+    async fn publish_capture(&self, server: ServerId, image: ImageId) -> Result<ImageFacts, DiskError> {
+        let mut inner = self.change()?;
+        if inner.captures.get(&server) == Some(&true) {
+            inner.captures.remove(&server);
+            inner.images.insert(image);
+        }
+        if !inner.images.contains(&image) {
+            return Err(DiskError::NotFound("the copy of the disk".into()));
+        }
+        Ok(ImageFacts {
+            format: ImageFormat::Qcow2,
+            size: 1 << 20,
+            virtual_size: 1 << 30,
+            md5: "0".repeat(32),
+            sha512: "0".repeat(128),
+        })
+    }
+
+    async fn drop_capture(&self, server: ServerId) -> Result<(), DiskError> {
+        self.change()?.captures.remove(&server);
+        Ok(())
+    }
+
+    async fn remove_image(&self, image: ImageId) -> Result<(), DiskError> {
+        self.change()?.images.remove(&image);
+        Ok(())
     }
 }

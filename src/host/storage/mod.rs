@@ -5,7 +5,9 @@
 
 pub mod fake;
 
-use super::disk::{Base, Disk, DiskError, DiskRole, ImageFormat, ImageStore, ServerDisks, VettedImage};
+use super::disk::{
+    Base, CopyFiles, Disk, DiskError, DiskRole, ImageFacts, ImageFormat, ImageStore, ServerDisks, VettedImage,
+};
 use super::hypervisor::spec::DiskFormat;
 use crate::core::ids::{ImageId, ServerId};
 use async_trait::async_trait;
@@ -120,6 +122,27 @@ pub trait Storage: Send + Sync {
 
     /// Size of the file system that disks are on, and what is free of it, in bytes.
     async fn capacity(&self) -> Result<(u64, u64), DiskError>;
+
+    /// Makes the file that the hypervisor copies the root disk of a running server into.
+    async fn begin_capture(&self, server: ServerId) -> Result<CopyFiles, DiskError>;
+
+    /// Notes that the hypervisor's copy is complete.
+    async fn end_capture(&self, server: ServerId) -> Result<(), DiskError>;
+
+    /// Copies the root disk of a server that does not run.
+    async fn capture(&self, server: ServerId) -> Result<(), DiskError>;
+
+    /// Whether there is a complete copy of the root disk.
+    async fn has_capture(&self, server: ServerId) -> Result<bool, DiskError>;
+
+    /// Makes the complete copy the bytes of an image; where that was done already, tells of these bytes.
+    async fn publish_capture(&self, server: ServerId, image: ImageId) -> Result<ImageFacts, DiskError>;
+
+    /// Ensures that there is no copy of the root disk, complete or not.
+    async fn drop_capture(&self, server: ServerId) -> Result<(), DiskError>;
+
+    /// Ensures that the image has no bytes. Servers that were made from it keep what they stand on.
+    async fn remove_image(&self, image: ImageId) -> Result<(), DiskError>;
 }
 
 /// Real files.
@@ -303,5 +326,33 @@ impl Storage for DiskStorage {
 
     async fn capacity(&self) -> Result<(u64, u64), DiskError> {
         self.disks.capacity().await
+    }
+
+    async fn begin_capture(&self, server: ServerId) -> Result<CopyFiles, DiskError> {
+        self.disks.begin_capture(server).await
+    }
+
+    async fn end_capture(&self, server: ServerId) -> Result<(), DiskError> {
+        self.disks.end_capture(server).await
+    }
+
+    async fn capture(&self, server: ServerId) -> Result<(), DiskError> {
+        self.disks.capture(server).await
+    }
+
+    async fn has_capture(&self, server: ServerId) -> Result<bool, DiskError> {
+        self.disks.has_capture(server).await
+    }
+
+    async fn publish_capture(&self, server: ServerId, image: ImageId) -> Result<ImageFacts, DiskError> {
+        self.disks.publish_capture(server, image).await
+    }
+
+    async fn drop_capture(&self, server: ServerId) -> Result<(), DiskError> {
+        self.disks.drop_capture(server).await
+    }
+
+    async fn remove_image(&self, image: ImageId) -> Result<(), DiskError> {
+        self.images.delete(image).await.map(drop)
     }
 }

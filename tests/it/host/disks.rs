@@ -150,7 +150,8 @@ async fn a_guest_boots_from_an_overlay_is_resized_reverted_and_captured() {
     run("qemu-img", &["check", "-q", "-f", "qcow2", disk.path().to_str().unwrap()]);
 
     let captured = ImageId::random();
-    let facts = files.images.capture(captured, &disk).await.unwrap();
+    files.disks.capture(server).await.unwrap();
+    let facts = files.disks.publish_capture(server, captured).await.unwrap();
     assert_eq!(facts.virtual_size, 1 << 30);
     let captured = files.images.vet(captured, ImageFormat::Qcow2).await.unwrap();
     files.here.remove(&spec).await;

@@ -1,6 +1,6 @@
 //! `POST /servers/{id}/action`: one key says what is to be done, its value how.
 
-use super::{authorize, consoles, id, power, rebuild, rescue, tables};
+use super::{authorize, consoles, id, images, power, rebuild, rescue, shelve, tables};
 use crate::api::call::{Call, Outcome, Reply};
 use crate::api::compute::request;
 use crate::api::compute::schema::{self, Schema, wire};
@@ -142,6 +142,48 @@ pub static ACTIONS: &[Action] = &[
     action!("os-getSPICEConsole", Window(0, 5), consoles::RULE, &tables::SPICE_CONSOLE, consoles::spice),
     action!("os-getSerialConsole", Window(0, 5), consoles::RULE, &tables::SERIAL_CONSOLE, consoles::serial),
     action!("os-getRDPConsole", Window(0, 5), consoles::RULE, &tables::RDP_CONSOLE, consoles::rdp),
+    action!(
+        "createImage",
+        ALWAYS,
+        Rule::Member("os_compute_api:servers:create_image"),
+        &images::CREATE_IMAGE,
+        images::create_image
+    ),
+    action!(
+        "createBackup",
+        ALWAYS,
+        Rule::Member("os_compute_api:os-create-backup"),
+        &images::CREATE_BACKUP,
+        images::create_backup
+    ),
+    action!(
+        "shelve",
+        ALWAYS,
+        Rule::Member("os_compute_api:os-shelve:shelve"),
+        &tables::ANY_ACTION,
+        shelve::shelve
+    ),
+    action!(
+        "shelveOffload",
+        ALWAYS,
+        Rule::Admin("os_compute_api:os-shelve:shelve_offload"),
+        &tables::ANY_ACTION,
+        shelve::shelve_offload
+    ),
+    action!(
+        "unshelve",
+        ALWAYS,
+        Rule::Member("os_compute_api:os-shelve:unshelve"),
+        &shelve::UNSHELVE,
+        shelve::unshelve
+    ),
+    action!(
+        "restore",
+        ALWAYS,
+        Rule::Member("os_compute_api:os-deferred-delete:restore"),
+        &tables::ANY_ACTION,
+        shelve::restore
+    ),
     action!("resetNetwork", ALWAYS, Rule::Token, &tables::ANY_ACTION, gone),
 ];
 

@@ -288,10 +288,16 @@ fn deleted(actor: &Actor, query: &Query, statuses: &[Status], by_change: bool) -
     if statuses.contains(&Status::Deleted) {
         return Ok(Deleted::Only);
     }
-    if let Some(word) = query.get("deleted").filter(|_| actor.is_admin()) {
-        return Ok(if truth(word, "deleted")? { Deleted::Only } else { Deleted::Hide });
-    }
-    Ok(if by_change { Deleted::Show } else { Deleted::Hide })
+    let flag = |name: &'static str| {
+        query.get(name).filter(|_| actor.is_admin()).map(|word| truth(word, name)).transpose()
+    };
+    let restorable = flag("soft_deleted")?.unwrap_or_default();
+    Ok(match flag("deleted")? {
+        Some(true) => Deleted::Only,
+        None if by_change => Deleted::Show,
+        Some(false) | None if restorable => Deleted::HideFinal,
+        Some(false) | None => Deleted::Hide,
+    })
 }
 
 /// Keys and directions, paired; a key without a direction follows the last one given.

@@ -3,6 +3,7 @@
 mod golden;
 mod power;
 mod rebuild;
+mod server_images;
 mod servers;
 
 use super::serve;

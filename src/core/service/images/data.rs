@@ -429,7 +429,7 @@ fn room(connection: &Connection, owner: Option<&ProjectId>, size_limit: u64) -> 
 }
 
 /// Refuses one image more than the owner's project may have.
-pub(super) fn check_count(connection: &Connection, image: &Image) -> Result<()> {
+pub(in crate::core::service) fn check_count(connection: &Connection, image: &Image) -> Result<()> {
     let Some(owner) = &image.owner else { return Ok(()) };
     let Some(limit) =
         images::limit(connection, owner, "image_count_total")?.and_then(|n| u64::try_from(n).ok())

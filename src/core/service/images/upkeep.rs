@@ -118,7 +118,9 @@ impl ImageService {
                 continue;
             }
             let used = self.deps.store.read(move |c| Ok::<_, Error>(images::is_base(c, id)?)).await?;
-            if !used && self.files.remove_base(id).await? {
+            // A server that came back from being shelved stands on an image that its row does not name. Looked at after
+            // the rows: whoever has just made a disk was busy when they were read.
+            if !used && !self.files.bases_in_use().await?.contains(&id) && self.files.remove_base(id).await? {
                 bases += 1;
             }
         }

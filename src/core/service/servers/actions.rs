@@ -29,7 +29,13 @@ pub enum ResetTo {
 }
 
 /// Records an admitted action under its caller's name; gives the record's number.
-fn record(c: &Connection, actor: &Actor, server: &Server, name: &str, now: Timestamp) -> Result<i64> {
+pub(super) fn record(
+    c: &Connection,
+    actor: &Actor,
+    server: &Server,
+    name: &str,
+    now: Timestamp,
+) -> Result<i64> {
     let action = NewAction {
         server: server.id,
         request_id: &actor.request_id.0,
@@ -53,6 +59,22 @@ where
     W: Workflow<State = S>,
     S: Serialize,
 {
+    set_going_as::<W, S>(c, actor, server, action, now, state).map(drop)
+}
+
+/// As [`set_going`]; gives the number of the action's record.
+pub(super) fn set_going_as<W, S>(
+    c: &Connection,
+    actor: &Actor,
+    server: &Server,
+    action: Action,
+    now: Timestamp,
+    state: impl FnOnce(ServerTask) -> S,
+) -> Result<i64>
+where
+    W: Workflow<State = S>,
+    S: Serialize,
+{
     let Plan { task_state, record: name } = decide(server, action, actor)?;
     let number = record(c, actor, server, name.unwrap_or_else(|| action.name()), now)?;
     if let Some(task_state) = task_state {
@@ -68,25 +90,10 @@ where
         preempt: server.task_state.is_some(),
     };
     tasks::enqueue(c, &task, now)?;
-    Ok(())
+    Ok(number)
 }
 
 impl Servers {
-    /// Deletes a server, whatever is being done to it. A second request while it is being deleted changes nothing.
-    pub async fn delete(&self, actor: &Actor, id: ServerId, force: bool) -> Result<()> {
-        let action = if force { Action::ForceDelete } else { Action::Delete };
-        self.change(actor, id, move |c, actor, server, now| {
-            decide(&server, action, actor)?;
-            if tasks::is_open(c, &id.to_string(), ServerDelete::NAME)? {
-                return Ok(());
-            }
-            set_going::<ServerDelete, _>(c, actor, &server, action, now, |task| task)
-        })
-        .await?;
-        self.deps.tasks.wake();
-        Ok(())
-    }
-
     pub async fn start(&self, actor: &Actor, id: ServerId) -> Result<()> {
         self.change(actor, id, move |c, actor, server, now| {
             set_going::<ServerStart, _>(c, actor, &server, Action::Start, now, |task| task)

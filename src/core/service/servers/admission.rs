@@ -11,6 +11,7 @@ use crate::core::server::{InjectedFile, ServerFlavor, ServerKey};
 use crate::core::{Error, Result};
 use crate::store::{Connection, flavors, images, keypairs, server_usage};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 const GIB: u64 = 1 << 30;
 
@@ -170,13 +171,13 @@ pub fn check_metadata(limits: &Limits, count: usize) -> Result<()> {
     Err(Error::quota(format!("Maximum number of metadata items exceeds {allowed}")))
 }
 
-/// How many servers of this flavor the project may make now: at most `max_count`, at least `min_count`.
+/// How many servers of this flavor the project may have more now, of the counts that will do.
 pub fn count_within_quota(
     c: &Connection,
     project: &ProjectId,
     limits: &Limits,
     flavor: &ServerFlavor,
-    command: &CreateServer,
+    wanted: RangeInclusive<u32>,
 ) -> Result<u32> {
     let used = server_usage::of_project(c, project)?;
     let ram = i64::try_from(flavor.ram_mib).unwrap_or(i64::MAX);
@@ -189,15 +190,14 @@ pub fn count_within_quota(
     let fits = |count: u32, (resource, each, used): (Resource, i64, i64)| {
         limits.allows(resource, used, each.saturating_mul(i64::from(count)))
     };
-    let most = (command.min_count..=command.max_count)
-        .rev()
-        .find(|count| resources.iter().all(|resource| fits(*count, *resource)));
+    let least = *wanted.start();
+    let most = wanted.rev().find(|count| resources.iter().all(|resource| fits(*count, *resource)));
     if let Some(count) = most {
         return Ok(count);
     }
-    let over: Vec<_> = resources.into_iter().filter(|resource| !fits(command.min_count, *resource)).collect();
+    let over: Vec<_> = resources.into_iter().filter(|resource| !fits(least, *resource)).collect();
     let list = |word: fn(Resource, i64, i64, &Limits, i64) -> String| {
-        let count = i64::from(command.min_count);
+        let count = i64::from(least);
         let words: Vec<String> =
             over.iter().map(|(resource, each, used)| word(*resource, *each, *used, limits, count)).collect();
         words.join(", ")

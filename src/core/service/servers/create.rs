@@ -75,7 +75,8 @@ impl Request {
         let limits = quotas::limits(c, &self.project)?;
         admission::check_contents(&limits, self.command.metadata.len(), &self.command.personality)?;
         admission::check_fit(&image, &flavor, &self.actor)?;
-        let count = admission::count_within_quota(c, &self.project, &limits, &flavor, &self.command)?;
+        let wanted = self.command.min_count..=self.command.max_count;
+        let count = admission::count_within_quota(c, &self.project, &limits, &flavor, wanted)?;
         let image_properties = admission::kept_properties(&image);
         let found = Found {
             flavor,
@@ -222,7 +223,11 @@ impl Request {
 }
 
 /// Why this host cannot take one more server of the flavor.
-fn lacks_room(c: &Connection, node: &Node, flavor: &ServerFlavor) -> Result<Option<String>, Error> {
+pub(super) fn lacks_room(
+    c: &Connection,
+    node: &Node,
+    flavor: &ServerFlavor,
+) -> Result<Option<String>, Error> {
     let used = server_usage::of_host(c, &node.name)?;
     let promised = Claim { cores: used.cores, ram_mib: used.ram_mib, disk_mib: used.disk_mib };
     Ok(node.capacity.lacks(promised, Claim::of(flavor)))

@@ -11,6 +11,9 @@ mod password;
 mod power;
 mod rebuild;
 mod rescue;
+mod shelve;
+mod snapshot;
+mod soft_delete;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +34,8 @@ use crate::store::server_list::ListError;
 use crate::store::{Connection, StoreError, server_actions, server_list, server_ports, servers};
 pub use actions::ResetTo;
 use jiff::Timestamp;
+pub use shelve::Destination;
+pub use snapshot::NewImage;
 use std::sync::Arc;
 
 /// The most of a console log that is answered, in bytes; Nova's figure.

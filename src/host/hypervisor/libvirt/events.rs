@@ -8,7 +8,9 @@ use tokio::sync::broadcast;
 /// Passes a notice on. Runs on libvirt's event thread. The supervisor tells of the link itself.
 pub fn publish(events: &broadcast::Sender<HostEvent>, notice: Notice) {
     let event = match notice {
-        Notice::Lifecycle(uuid) | Notice::IoError(uuid) => HostEvent::DomainChanged(ServerId(uuid)),
+        Notice::Lifecycle(uuid) | Notice::IoError(uuid) | Notice::JobEnded(uuid) => {
+            HostEvent::DomainChanged(ServerId(uuid))
+        }
         Notice::ControlError(uuid) => {
             tracing::warn!(server = %uuid, "libvirt and QEMU no longer understand each other");
             HostEvent::DomainChanged(ServerId(uuid))

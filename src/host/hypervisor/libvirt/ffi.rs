@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "libvirt's callbacks and records are C")]
 
 use std::collections::BTreeMap;
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::mem::transmute;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
@@ -23,6 +23,8 @@ pub enum Notice {
     /// Defined, undefined, started, suspended, resumed, stopped, shut down, crashed.
     Lifecycle(Uuid),
     Rebooted(Uuid),
+    /// A job on the domain, such as the copy of a disk, came to its end.
+    JobEnded(Uuid),
     /// A disk of the guest could not be read or written.
     IoError(Uuid),
     /// libvirt and QEMU no longer understand each other.
@@ -44,8 +46,10 @@ pub fn listen(connect: &Connect, listener: &Listener) -> Result<(), Error> {
     unsafe {
         let lifecycle = transmute::<LifecycleCallback, GenericCallback>(on_lifecycle);
         let io_error = transmute::<IoErrorCallback, GenericCallback>(on_io_error);
+        let job_ended = transmute::<JobCallback, GenericCallback>(on_job_ended);
         register(connect, sys::VIR_DOMAIN_EVENT_ID_LIFECYCLE, lifecycle, listener)?;
         register(connect, sys::VIR_DOMAIN_EVENT_ID_REBOOT, on_reboot, listener)?;
+        register(connect, sys::VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, job_ended, listener)?;
         register(connect, sys::VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, io_error, listener)?;
         register(connect, sys::VIR_DOMAIN_EVENT_ID_CONTROL_ERROR, on_control_error, listener)?;
     }
@@ -212,6 +216,48 @@ pub fn open_display(domain: &Domain) -> Result<OwnedFd, Error> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Begins the backup that `document` describes, into files that exist already.
+pub fn begin_backup(domain: &Domain, document: &CString) -> Result<(), Error> {
+    // SAFETY: the domain and the document are alive for the call; no checkpoint is asked for.
+    let result = unsafe {
+        sys::virDomainBackupBegin(
+            domain.as_ptr(),
+            document.as_ptr(),
+            ptr::null(),
+            sys::VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL,
+        )
+    };
+    done(result)
+}
+
+/// Asks the domain's job to end; it may take a moment.
+pub fn abort_job(domain: &Domain) -> Result<(), Error> {
+    // SAFETY: the domain is alive for the call.
+    done(unsafe { sys::virDomainAbortJob(domain.as_ptr()) })
+}
+
+/// How long the guest's agent may take for each answer, in seconds.
+pub fn set_agent_patience(domain: &Domain, seconds: c_int) -> Result<(), Error> {
+    // SAFETY: the domain is alive for the call.
+    done(unsafe { sys::virDomainAgentSetResponseTimeout(domain.as_ptr(), seconds, 0) })
+}
+
+/// Freezes all file systems of the guest through its agent.
+pub fn freeze(domain: &Domain) -> Result<(), Error> {
+    // SAFETY: the domain is alive for the call; no list of mount points means all of them.
+    done(unsafe { sys::virDomainFSFreeze(domain.as_ptr(), ptr::null_mut(), 0, 0) })
+}
+
+/// Thaws all file systems of the guest through its agent.
+pub fn thaw(domain: &Domain) -> Result<(), Error> {
+    // SAFETY: as for `freeze`.
+    done(unsafe { sys::virDomainFSThaw(domain.as_ptr(), ptr::null_mut(), 0, 0) })
+}
+
+fn done(result: c_int) -> Result<(), Error> {
+    if result < 0 { Err(Error::last_error()) } else { Ok(()) }
+}
+
 /// One DHCP lease, in libvirt's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DhcpLease {
@@ -257,6 +303,14 @@ type GenericCallback = unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPt
 
 type LifecycleCallback =
     unsafe extern "C" fn(sys::virConnectPtr, sys::virDomainPtr, c_int, c_int, *mut c_void) -> c_int;
+
+type JobCallback = unsafe extern "C" fn(
+    sys::virConnectPtr,
+    sys::virDomainPtr,
+    sys::virTypedParameterPtr,
+    c_int,
+    *mut c_void,
+);
 
 type IoErrorCallback = unsafe extern "C" fn(
     sys::virConnectPtr,
@@ -351,6 +405,17 @@ unsafe extern "C" fn on_lifecycle(
 unsafe extern "C" fn on_reboot(_connect: sys::virConnectPtr, domain: sys::virDomainPtr, opaque: *mut c_void) {
     // SAFETY: libvirt passes a live domain and our pointer.
     unsafe { tell_of(domain, opaque, Notice::Rebooted) };
+}
+
+unsafe extern "C" fn on_job_ended(
+    _connect: sys::virConnectPtr,
+    domain: sys::virDomainPtr,
+    _parameters: sys::virTypedParameterPtr,
+    _count: c_int,
+    opaque: *mut c_void,
+) {
+    // SAFETY: libvirt passes a live domain and our pointer.
+    unsafe { tell_of(domain, opaque, Notice::JobEnded) };
 }
 
 unsafe extern "C" fn on_control_error(

@@ -7,14 +7,14 @@ use super::connection::{Call, Connection, Lane, resolve_uri};
 use super::domain_xml::{self, MARK_NAMESPACE, Rendering, VirtType};
 use super::error::{is, translate};
 use super::ffi::{self, Notice};
-use super::{facts, figures, power, probe, state};
+use super::{copy, facts, figures, power, probe, state};
 use crate::core::ids::ServerId;
 use crate::core::secret::Secret;
 use crate::host::disk::inspect::InspectError;
 use crate::host::disk::{self, Layer};
 use crate::host::hypervisor::spec::DomainSpec;
 use crate::host::hypervisor::statistics::Statistics;
-use crate::host::hypervisor::{DomainState, HostEvent, HostFacts, Hypervisor, HypervisorError};
+use crate::host::hypervisor::{Copying, DomainState, HostEvent, HostFacts, Hypervisor, HypervisorError};
 use async_trait::async_trait;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -80,7 +80,7 @@ impl Ownership {
                 self.lock().remove(&uuid);
             }
             Notice::Closed => self.lock().clear(),
-            Notice::Rebooted(_) | Notice::IoError(_) | Notice::ControlError(_) => {}
+            Notice::Rebooted(_) | Notice::JobEnded(_) | Notice::IoError(_) | Notice::ControlError(_) => {}
         }
     }
 
@@ -513,6 +513,33 @@ impl Hypervisor for LibvirtHost {
                 .map_err(|error| translate(CALL, error))
         };
         self.with_domain(id, call, work).await?.ok_or(HypervisorError::NotFound(id))
+    }
+
+    async fn begin_copy(&self, id: ServerId, disk: &Path, copy: &Path) -> Result<(), HypervisorError> {
+        let call = Call { name: "begin_copy", seconds: 60, lane: Lane::OneByOne(id.0) };
+        let (disk, copy) = (disk.to_owned(), copy.to_owned());
+        let work = move |domain: &Domain| copy::begin(domain, &disk, &copy);
+        self.with_domain(id, call, work).await?.ok_or(HypervisorError::NotFound(id))
+    }
+
+    async fn look_at_copy(&self, id: ServerId) -> Result<Copying, HypervisorError> {
+        let call = Call { name: "look_at_copy", seconds: 40, lane: Lane::OneByOne(id.0) };
+        Ok(self.with_domain(id, call, copy::look).await?.unwrap_or(Copying::Nothing))
+    }
+
+    async fn abort_copy(&self, id: ServerId) -> Result<(), HypervisorError> {
+        let call = Call { name: "abort_copy", seconds: 60, lane: Lane::OneByOne(id.0) };
+        self.with_domain(id, call, copy::abort).await.map(Option::unwrap_or_default)
+    }
+
+    async fn freeze(&self, id: ServerId) -> Result<bool, HypervisorError> {
+        let call = Call { name: "freeze", seconds: 60, lane: Lane::OneByOne(id.0) };
+        Ok(self.with_domain(id, call, copy::freeze).await?.unwrap_or(false))
+    }
+
+    async fn thaw(&self, id: ServerId) -> Result<bool, HypervisorError> {
+        let call = Call { name: "thaw", seconds: 60, lane: Lane::OneByOne(id.0) };
+        Ok(self.with_domain(id, call, copy::thaw).await?.unwrap_or(false))
     }
 }
 

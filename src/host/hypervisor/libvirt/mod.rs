@@ -1,9 +1,11 @@
 //! The hypervisor through libvirt.
 //!
 //! `connection` keeps the link and runs blocking calls with deadlines; `guest` is the interface's implementation on
-//! top of it, with `power` and `figures` for parts of it; `domain_xml` writes what libvirt reads; `probe` finds out about KVM; `ffi` holds the only unsafe code.
+//! top of it, with `power`, `figures` and `copy` for parts of it; `domain_xml` writes what libvirt reads; `probe` finds out
+//! about KVM; `ffi` holds the only unsafe code.
 
 pub mod connection;
+mod copy;
 pub mod domain_xml;
 pub(crate) mod error;
 mod events;

@@ -1,0 +1,121 @@
+//! What making an image costs a running guest, and what shelving takes: `tests/hermetic cargo bench -- images`.
+//!
+//! The guest measures for itself how long it stood still at the longest, second by second, before the image is made and
+//! while it is. DWARFNOVA_TEST_GUEST names the guest image.
+
+use crate::support::{Client, ms, row};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Tells each second how many hundredths of a second the guest stood still at the longest.
+const CLOCK: &str = r#"#!/bin/sh
+cat > /root/clock <<'END'
+read -r up rest < /proc/uptime; last="${up%.*}${up#*.}"; worst=0; told=$last
+while :; do
+    usleep 10000
+    read -r up rest < /proc/uptime; at="${up%.*}${up#*.}"
+    gap=$((at - last)); last=$at
+    [ "$gap" -le "$worst" ] || worst=$gap
+    [ $((at - told)) -ge 100 ] || continue
+    echo "STALL $worst" > /dev/ttyS0
+    worst=0; told=$at
+done
+END
+sh /root/clock < /dev/null > /dev/null 2>&1 &
+"#;
+/// Seconds of the clock that are waited for.
+const SECONDS: usize = 8;
+
+pub fn run() {
+    if std::env::var_os("DWARFNOVA_HERMETIC").is_none() {
+        println!("images: run it inside tests/hermetic");
+        return;
+    }
+    let guest = std::fs::read(std::env::var_os("DWARFNOVA_TEST_GUEST").unwrap()).unwrap();
+    let folder = tempfile::Builder::new().prefix("dn-bench-").tempdir_in("/var/tmp").unwrap();
+    let state = folder.path().join("state");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_dwarfnova"))
+        .arg("up")
+        .args(["--state-dir".as_ref(), state.as_os_str()])
+        .args(["--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let line = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    let url = line.strip_prefix("ready ").unwrap().to_owned();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(measure(&url, &state, guest));
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    child.wait().unwrap();
+}
+
+async fn measure(url: &str, state: &std::path::Path, guest: Vec<u8>) {
+    let client = Client::log_in(url, state).await;
+    let image = client.image("qcow2", guest).await;
+    let body = json!({"server": {"name": "bench", "imageRef": image, "flavorRef": "42", "config_drive": true,
+        "user_data": STANDARD.encode(CLOCK)}});
+    let (status, made) = client.post("/v2.1/servers", &body).await;
+    assert_eq!(status, 202, "{made}");
+    let id = made["server"]["id"].as_str().unwrap().to_owned();
+    client.wait_for(&id, "ACTIVE").await;
+    let calm = stalls(&client, &id, SECONDS).await;
+
+    let start = Instant::now();
+    act(&client, &id, &json!({"createImage": {"name": "bench-image"}})).await;
+    idle(&client, &id).await;
+    row("image of a running guest: POST to active", &ms(start.elapsed()));
+    let all = stalls(&client, &id, calm.len() + 2).await;
+    let worst = |seconds: &[u64]| Duration::from_millis(seconds.iter().copied().max().unwrap() * 10);
+    row("  the guest's longest stall meanwhile", &ms(worst(&all[calm.len()..])));
+    row("  and before", &ms(worst(&calm)));
+
+    for (what, action, status) in
+        [("shelve and offload", "shelve", "SHELVED_OFFLOADED"), ("unshelve", "unshelve", "ACTIVE")]
+    {
+        let start = Instant::now();
+        act(&client, &id, &json!({ action: null })).await;
+        client.wait_for(&id, status).await;
+        row(&format!("{what}: POST to {status}"), &ms(start.elapsed()));
+        idle(&client, &id).await;
+    }
+    assert_eq!(client.delete(&format!("/v2.1/servers/{id}")).await, 204);
+    while client.get(&format!("/v2.1/servers/{id}")).await.0 != 404 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn act(client: &Client, id: &str, action: &Value) {
+    let (status, body) = client.post(&format!("/v2.1/servers/{id}/action"), action).await;
+    assert_eq!(status, 202, "{body}");
+}
+
+async fn idle(client: &Client, id: &str) {
+    loop {
+        let (_, body) = client.get(&format!("/v2.1/servers/{id}")).await;
+        if body["server"]["OS-EXT-STS:task_state"].is_null() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// What the guest's clock told, once there are so many seconds of it.
+async fn stalls(client: &Client, id: &str, count: usize) -> Vec<u64> {
+    loop {
+        let body = json!({"os-getConsoleOutput": {}});
+        let (_, answer) = client.post(&format!("/v2.1/servers/{id}/action"), &body).await;
+        let console = answer["output"].as_str().unwrap_or_default();
+        let told: Vec<u64> =
+            console.lines().filter_map(|line| line.trim().strip_prefix("STALL ")?.parse().ok()).collect();
+        if told.len() >= count {
+            return told;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
