@@ -12,7 +12,7 @@ use crate::host::hypervisor::spec::{
 };
 use crate::host::storage::{DiskFile, RescueFiles, RescueRoot, ServerFiles};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Room for volumes and NICs that are attached later.
 const SPARE_PORTS: u32 = 12;
@@ -118,8 +118,8 @@ impl Disks {
         self.push(file.path.clone(), file.format, DiskDevice::Disk, bus, false);
     }
 
-    fn read_only(&mut self, path: &PathBuf, device: DiskDevice, bus: DiskBus) {
-        self.push(path.clone(), DiskFormat::Raw, device, bus, true);
+    fn read_only(&mut self, path: &Path, device: DiskDevice, bus: DiskBus) {
+        self.push(path.to_owned(), DiskFormat::Raw, device, bus, true);
     }
 
     /// Lets the disk that came last be tried next at boot.
@@ -141,7 +141,7 @@ impl Disks {
         }
     }
 
-    fn config_drive(&mut self, path: &PathBuf, bus: DiskBus, cd_bus: Option<DiskBus>) {
+    fn config_drive(&mut self, path: &Path, bus: DiskBus, cd_bus: Option<DiskBus>) {
         // A guest that boots from virtio sees virtio; cloud kernels often have no driver for a SATA drive.
         match cd_bus {
             Some(bus) => self.read_only(path, DiskDevice::Cdrom, bus),

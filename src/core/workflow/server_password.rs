@@ -71,7 +71,7 @@ impl Workflow for ServerPassword {
 }
 
 /// The user whose password the administrator's is, by the image's word.
-pub fn admin_user(server: &Server) -> &str {
+fn admin_user(server: &Server) -> &str {
     let property = |name: &str| server.image_properties.get(name).map(String::as_str);
     match (property("os_admin_user"), property("os_type")) {
         (Some(user), _) => user,

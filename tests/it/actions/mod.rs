@@ -7,7 +7,7 @@ mod rescue;
 mod shelve;
 mod snapshot;
 
-use crate::harness::{Http, until};
+use crate::harness::{Answer, Http, until};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
@@ -34,4 +34,18 @@ fn settled(http: &Http, server: &str) {
         let shown = http.get(&format!("/v2.1/servers/{server}")).body;
         (shown["server"]["OS-EXT-STS:task_state"] == Value::Null).then_some(())
     });
+}
+
+/// Asks for an action, at a version that knows them all.
+fn act(http: &Http, server: &str, action: &Value) -> Answer {
+    http.compute(Method::POST, &format!("/servers/{server}/action"), 96, Some(action))
+}
+
+/// Waits until the guest said for the `count`th time that it is ready, and gives all that it said.
+#[track_caller]
+fn ready(http: &Http, server: &str, count: usize) -> String {
+    until("the guest to be ready", 180, || {
+        let log = http.wait_console(server, "DWARFNOVA-GUEST boot", 120);
+        (log.matches("DWARFNOVA-GUEST ready").count() >= count).then_some(log)
+    })
 }

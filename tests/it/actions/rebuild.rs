@@ -1,24 +1,14 @@
 //! A rebuilt server is the same to the network and new on the disk; and its password is what was said last.
 
-use crate::harness::{Daemon, Http, Options, Serial, domains, guest_image, until, virsh};
+use super::{act, ready};
+use crate::clients::nova::credentials;
+use crate::harness::{Daemon, Http, Options, Serial, domains, guest_image, virsh};
 use crate::sandbox;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::process::Command;
-
-fn act(http: &Http, id: &str, body: &Value) -> crate::harness::Answer {
-    http.compute(Method::POST, &format!("/servers/{id}/action"), 96, Some(body))
-}
-
-/// Waits until the guest said for the `count`th time that it is ready, and gives all that it said.
-fn ready(http: &Http, id: &str, count: usize) -> String {
-    until("the guest to be ready", 180, || {
-        let log = http.wait_console(id, "DWARFNOVA-GUEST boot", 120);
-        (log.matches("DWARFNOVA-GUEST ready").count() >= count).then_some(log)
-    })
-}
 
 fn port(http: &Http, id: &str) -> Value {
     let ports = http.get(&format!("/network/v2.0/ports?device_id={id}")).expect(200);
@@ -46,10 +36,15 @@ fn post_password(daemon: &Daemon, http: &Http, id: &str, serial: &mut Serial) {
         serial.run(&format!("wget -q -O /dev/null --post-data={text} {url} && echo posted")),
         "posted"
     );
-    assert_eq!(serial.run(&format!("wget -q -O /dev/null --post-data=again {url} || echo once")), "once");
+    assert_eq!(
+        serial.run(&format!("wget -q -O /dev/null --post-data=again {url} 2>/dev/null || echo once")),
+        "once"
+    );
     let shown = http.compute(Method::GET, &format!("/servers/{id}/os-server-password"), 1, None).expect(200);
     assert_eq!(shown, json!({ "password": text }));
-    let output = daemon.client("nova", &["get-password", id, key.to_str().unwrap()]);
+    let mut nova = daemon.client_command("nova");
+    nova.args(credentials(daemon)).args(["get-password", id]).arg(&key);
+    let output = nova.output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "made by the guest", "{output:?}");
 }
 

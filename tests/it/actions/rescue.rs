@@ -1,20 +1,10 @@
 //! A rescue system sees the server's own disk as its second one; afterwards the server is back on it.
 
-use crate::harness::{Daemon, Http, Options, Serial, domains, guest_image, until, virsh};
+use super::{act, ready};
+use crate::harness::{Daemon, Options, Serial, domains, guest_image, virsh};
 use crate::sandbox;
 use reqwest::Method;
-use serde_json::{Value, json};
-
-fn act(http: &Http, id: &str, body: &Value) -> crate::harness::Answer {
-    http.compute(Method::POST, &format!("/servers/{id}/action"), 96, Some(body))
-}
-
-fn ready(http: &Http, id: &str, count: usize) -> String {
-    until("the guest to be ready", 180, || {
-        let log = http.wait_console(id, "DWARFNOVA-GUEST boot", 120);
-        (log.matches("DWARFNOVA-GUEST ready").count() >= count).then_some(log)
-    })
-}
+use serde_json::json;
 
 /// The names of the files that the domain has as disks, by device.
 fn disks(daemon: &Daemon) -> Vec<(String, String)> {

@@ -1,5 +1,5 @@
 //! The real clients, unmodified, on real guests.
 
-mod nova;
+pub mod nova;
 mod openstack;
 mod sdk;

@@ -52,7 +52,7 @@ fn round(version: &str) {
 }
 
 /// novaclient's command line knows no clouds.yaml.
-fn credentials(daemon: &Daemon) -> Vec<String> {
+pub fn credentials(daemon: &Daemon) -> Vec<String> {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_dwarfnova"))
         .args(["credentials", "--state-dir"])
         .arg(daemon.state())

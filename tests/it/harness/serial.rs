@@ -5,7 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// For what a guest does with a password or a command, under emulation on a busy host.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// For an echo.
+const SHORTLY: Duration = Duration::from_secs(5);
 
 pub struct Serial {
     stream: UnixStream,
@@ -26,8 +29,8 @@ impl Serial {
     }
 
     /// Waits for one of the texts, forgets all up to its end, and tells which it was with what came before it.
-    fn wait(&mut self, texts: &[&str]) -> Option<(usize, String)> {
-        let deadline = Instant::now() + Duration::from_secs(5);
+    fn wait(&mut self, texts: &[&str], patience: Duration) -> Option<(usize, String)> {
+        let deadline = Instant::now() + patience;
         loop {
             let found =
                 texts.iter().enumerate().filter_map(|(n, text)| Some((self.seen.find(text)?, n))).min();
@@ -55,17 +58,17 @@ impl Serial {
         while Instant::now() < deadline {
             // A kernel that still talks may swallow some of it.
             self.send("");
-            if self.wait(&["login: "]).is_none() {
+            if self.wait(&["login: "], SHORTLY).is_none() {
                 continue;
             }
             self.send("root");
-            if self.wait(&["Password: "]).is_none() {
-                continue;
-            }
-            self.send(password);
-            match self.wait(&["# ", "Login incorrect"]) {
-                Some((which, _)) => return which == 0,
+            match self.wait(&["Password: ", "# "], PATIENCE) {
+                Some((0, _)) => self.send(password),
+                Some(_) => panic!("root has no password"),
                 None => continue,
+            }
+            if let Some((which, _)) = self.wait(&["# ", "Login incorrect"], PATIENCE) {
+                return which == 0;
             }
         }
         panic!("no prompt on the serial port:\n{}", self.seen);
@@ -75,16 +78,11 @@ impl Serial {
     #[track_caller]
     pub fn run(&mut self, command: &str) -> String {
         self.send(&format!("echo begin-$((40+2)); {command}; echo end-$((40+2))"));
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            if self.wait(&["begin-42"]).is_none() {
-                continue;
-            }
-            if let Some((_, printed)) = self.wait(&["end-42"]) {
-                return printed.replace('\r', "").trim().to_owned();
-            }
+        let begun = self.wait(&["begin-42"], PATIENCE).is_some();
+        match self.wait(&["end-42"], PATIENCE) {
+            Some((_, printed)) if begun => printed.replace('\r', "").trim().to_owned(),
+            _ => panic!("no answer to {command:?}:\n{}", self.seen),
         }
-        panic!("no answer to {command:?}:\n{}", self.seen);
     }
 
     pub fn log_out(&mut self) {
