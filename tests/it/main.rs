@@ -7,6 +7,7 @@
 
 mod actions;
 mod architecture;
+mod checker;
 mod clients;
 mod crash;
 mod harness;
@@ -14,3 +15,5 @@ mod host;
 mod metadata;
 mod ordinary_user;
 mod packaging;
+mod refusals;
+mod walk;

@@ -18,6 +18,17 @@ pub struct Options {
     pub failpoints: String,
     /// Runs it as somebody without any privileges.
     pub user: Option<User>,
+    /// Puts the state folder on a file system of its own with so many MiB.
+    pub state_mib: Option<u32>,
+}
+
+/// Who may restart libvirtd meanwhile.
+#[expect(dead_code, reason = "they are held, not read")]
+enum Turn {
+    /// Nobody.
+    Shared(tokio::sync::RwLockReadGuard<'static, ()>),
+    /// This test.
+    Alone(tokio::sync::RwLockWriteGuard<'static, ()>),
 }
 
 /// A running daemon. Dropped, it takes its guests, networks and files with it.
@@ -25,19 +36,32 @@ pub struct Daemon {
     pub url: String,
     /// Daemons share the machine's address for metadata and its free ranges: one after the other.
     _alone: MutexGuard<'static, ()>,
-    /// Other tests restart libvirtd: not while we are here.
-    _turn: tokio::sync::RwLockReadGuard<'static, ()>,
+    _turn: Turn,
     child: Option<Child>,
     folder: tempfile::TempDir,
 }
 
 impl Daemon {
     pub fn start(options: &Options) -> Self {
+        Self::with(options, || Turn::Shared(crate::host::shared_libvirtd()))
+    }
+
+    /// As [`Self::start`], for a test that restarts libvirtd.
+    pub fn alone(options: &Options) -> Self {
+        Self::with(options, || Turn::Alone(crate::host::libvirtd_alone()))
+    }
+
+    fn with(options: &Options, turn: impl FnOnce() -> Turn) -> Self {
         let folder = short_folder();
         // A test that failed has cleaned up all the same.
         let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = crate::host::shared_libvirtd();
-        let mut daemon = Self { url: String::new(), _alone: alone, _turn: turn, child: None, folder };
+        let mut daemon = Self { url: String::new(), _alone: alone, _turn: turn(), child: None, folder };
+        if let Some(mib) = options.state_mib {
+            std::fs::create_dir(daemon.state()).unwrap();
+            let size = format!("size={mib}m,mode=0755");
+            let mount = ["-t", "tmpfs", "-o", &size, "small"];
+            assert!(Command::new("mount").args(mount).arg(daemon.state()).status().unwrap().success());
+        }
         daemon.resume(options);
         daemon
     }
@@ -181,5 +205,7 @@ impl Drop for Daemon {
             let _ = child.wait();
         }
         host::remove_all_of(&self.state());
+        // Nothing is mounted there most of the time.
+        let _ = Command::new("umount").arg("--quiet").arg(self.state()).stderr(Stdio::null()).status();
     }
 }

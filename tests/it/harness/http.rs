@@ -32,6 +32,15 @@ impl Answer {
     }
 }
 
+async fn read(request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
+    let response = request.send().await?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let bytes = response.bytes().await?;
+    let body = serde_json::from_slice(&bytes)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+    Ok(Answer { status, headers, body })
+}
+
 impl Http {
     /// Logs in with what clouds.yaml says.
     pub fn log_in(base: &str, clouds: &Path) -> Self {
@@ -89,26 +98,24 @@ impl Http {
         if let Some(body) = body {
             request = request.json(body);
         }
-        self.runtime.block_on(async {
-            let response = request.send().await?;
-            let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            let bytes = response.bytes().await?;
-            let body = serde_json::from_slice(&bytes)
-                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-            Ok(Answer { status, headers, body })
-        })
+        self.runtime.block_on(read(request))
     }
 
     /// Uploads a file as the data of an image.
     pub fn upload(&self, path: &str, file: &Path) -> u16 {
-        let bytes = std::fs::read(file).unwrap();
+        self.raw(Method::PUT, path, "application/octet-stream", std::fs::read(file).unwrap()).status
+    }
+
+    /// Sends bytes as they are.
+    #[track_caller]
+    pub fn raw(&self, method: Method, path: &str, kind: &str, bytes: impl Into<Vec<u8>>) -> Answer {
         let request = self
             .client
-            .put(format!("{}{path}", self.base))
+            .request(method, format!("{}{path}", self.base))
             .header("x-auth-token", &self.token)
-            .header("content-type", "application/octet-stream")
-            .body(bytes);
-        self.runtime.block_on(async { request.send().await.unwrap().status().as_u16() })
+            .header("content-type", kind)
+            .body(bytes.into());
+        self.runtime.block_on(read(request)).unwrap()
     }
 
     pub fn get(&self, path: &str) -> Answer {

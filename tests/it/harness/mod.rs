@@ -1,14 +1,17 @@
 //! A daemon of its own for each test, on a folder that goes away with it, and the means to look at what it did.
 
+mod checker;
 mod daemon;
 mod host;
 mod http;
+mod random;
 mod serial;
 mod user;
 
 pub use daemon::{Daemon, Options};
 pub use host::{bridge_rules, domains, reservations, virsh};
 pub use http::{Answer, Http};
+pub use random::Random;
 pub use serial::Serial;
 pub use user::User;
 

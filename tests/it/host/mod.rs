@@ -7,4 +7,4 @@ mod domains;
 mod networks;
 mod surroundings;
 
-pub use surroundings::shared_libvirtd;
+pub use surroundings::{kill_libvirtd, libvirtd_alone, shared_libvirtd, start_libvirtd};

@@ -38,6 +38,11 @@ pub fn shared_libvirtd() -> RwLockReadGuard<'static, ()> {
     LIBVIRTD.blocking_read()
 }
 
+/// As [`alone`], for tests that are not asynchronous.
+pub fn libvirtd_alone() -> RwLockWriteGuard<'static, ()> {
+    LIBVIRTD.blocking_write()
+}
+
 /// The turn of a test that needs libvirtd for itself; `None` outside the sandbox.
 pub async fn alone(test: &str) -> Option<RwLockWriteGuard<'static, ()>> {
     if in_sandbox(test) { Some(LIBVIRTD.write().await) } else { None }

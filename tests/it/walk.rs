@@ -1,0 +1,192 @@
+//! A random walk over a real host: what owners ask for, what guests and administrators do behind our back, and crashes of
+//! everything, in any order. Whatever happened, all comes to rest, nothing contradicts anything, and everything can be
+//! deleted.
+//!
+//! `DWARFNOVA_WALK_SECONDS` says how long, `DWARFNOVA_SEED` repeats a walk as far as the host's pace allows.
+
+use crate::harness::{Daemon, Http, Options, Random, domains, guest_image, until, virsh};
+use crate::host::{kill_libvirtd, start_libvirtd};
+use crate::sandbox;
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+const SECONDS: u64 = 45;
+const MOST_SERVERS: usize = 4;
+/// After so many moves everything is let come to rest and is looked at.
+const ROUND: usize = 10;
+const NEWEST: [(&str, &str); 1] = [("openstack-api-version", "compute 2.100")];
+
+/// What an owner may ask of a server. Which of it is admitted is up to the state that the walk has come to.
+fn wishes() -> Vec<Value> {
+    vec![
+        json!({"os-start": null}),
+        json!({"os-stop": null}),
+        json!({"reboot": {"type": "SOFT"}}),
+        json!({"reboot": {"type": "HARD"}}),
+    ]
+}
+
+struct Walk {
+    daemon: Daemon,
+    http: Http,
+    image: String,
+    servers: Vec<String>,
+    random: Random,
+    /// The moves so far, told when something is wrong.
+    story: Vec<String>,
+}
+
+fn options() -> Options {
+    // Guests that are still booting do not hear that they should shut down.
+    Options { config: "[compute]\nshutdown_timeout_seconds = 2\n".into(), ..Options::default() }
+}
+
+impl Walk {
+    fn tell(&mut self, what: String) {
+        self.story.push(what);
+    }
+
+    fn create(&mut self) {
+        let wish = json!({"server": {
+            "name": "walker", "imageRef": self.image, "flavorRef": "42", "networks": "auto"}});
+        let answer = self.http.send(Method::POST, "/v2.1/servers", &NEWEST, Some(&wish)).expect(202);
+        let id = answer["server"]["id"].as_str().unwrap().to_owned();
+        self.tell(format!("create {id}"));
+        self.servers.push(id);
+    }
+
+    fn ask(&mut self) {
+        let id = self.random.choose(&self.servers).clone();
+        let wish = self.random.choose(&wishes()).clone();
+        let path = format!("/v2.1/servers/{id}/action");
+        let answer = self.http.send(Method::POST, &path, &NEWEST, Some(&wish));
+        self.tell(format!("{wish} {id}: {}", answer.status));
+        assert!(matches!(answer.status, 200 | 202 | 409), "{}: {wish}: {}", answer.status, answer.body);
+    }
+
+    fn delete(&mut self) {
+        let id = self.servers.remove(self.random.below(self.servers.len()));
+        self.tell(format!("delete {id}"));
+        self.http.send(Method::DELETE, &format!("/v2.1/servers/{id}"), &NEWEST, None).expect(204);
+    }
+
+    /// Something happens to a guest that nobody asked us for.
+    fn disturb(&mut self) {
+        let all = domains(&self.daemon.state());
+        if all.is_empty() {
+            return;
+        }
+        let name = self.random.choose(&all).clone();
+        let what = self.random.below(4);
+        self.tell(format!("{} {name}", ["destroy", "suspend", "resume", "kill"][what]));
+        // It may be off already, or on its way.
+        match what {
+            0 => drop(virsh(&["destroy", &name])),
+            1 => drop(virsh(&["suspend", &name])),
+            2 => drop(virsh(&["resume", &name])),
+            _ => {
+                if let Ok(pid) = std::fs::read_to_string(format!("/run/libvirt/qemu/{name}.pid")) {
+                    let _ = std::process::Command::new("kill").args(["-KILL", pid.trim()]).status();
+                }
+            }
+        }
+    }
+
+    fn crash(&mut self) {
+        self.tell("the daemon is killed".into());
+        self.daemon.kill();
+        self.pause(300);
+        self.daemon.resume(&options());
+        self.http = self.daemon.http();
+    }
+
+    fn restart_libvirtd(&mut self) {
+        self.tell("libvirtd is killed".into());
+        kill_libvirtd();
+        self.pause(500);
+        start_libvirtd();
+        until("libvirt", 30, || virsh(&["version"]));
+    }
+
+    /// Waits a little, so that moves meet whatever is going on at all its stages.
+    fn pause(&mut self, most_ms: usize) {
+        let pause = self.random.below(most_ms);
+        std::thread::sleep(Duration::from_millis(u64::try_from(pause).unwrap()));
+    }
+
+    fn step(&mut self) {
+        match self.random.below(100) {
+            _ if self.servers.is_empty() => self.create(),
+            0..12 if self.servers.len() < MOST_SERVERS => self.create(),
+            12..20 => self.delete(),
+            20..36 => self.disturb(),
+            36..44 => self.crash(),
+            44..48 => self.restart_libvirtd(),
+            _ => self.ask(),
+        }
+        self.pause(700);
+    }
+
+    /// Guests that somebody paused are let go on: nobody else would, and a paused guest is not what ACTIVE promises.
+    fn rest(&mut self) {
+        let idle = |body: &Value| {
+            let servers = body["servers"].as_array().unwrap();
+            servers.iter().all(|server| server["OS-EXT-STS:task_state"].is_null())
+        };
+        until("all to come to rest", 120, || {
+            for name in domains(&self.daemon.state()) {
+                let paused = virsh(&["domstate", &name]).as_deref() == Some("paused");
+                if paused && self.is_active(&name) {
+                    let _ = virsh(&["resume", &name]);
+                }
+            }
+            let body = self.http.get("/v2.1/servers/detail").expect(200);
+            (idle(&body) && self.daemon.look(&["--wait", "0"]).0 == 0).then_some(())
+        });
+    }
+
+    /// Whether the server of a domain says that it runs.
+    fn is_active(&self, name: &str) -> bool {
+        let Some(id) = virsh(&["domuuid", name]) else { return false };
+        let body = self.http.get(&format!("/v2.1/servers/{id}")).body;
+        body["server"]["OS-EXT-STS:vm_state"] == "active" && body["server"]["OS-EXT-STS:task_state"].is_null()
+    }
+}
+
+impl Drop for Walk {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the walk (seed {})\n{}", self.random.seed, self.story.join("\n"));
+            eprintln!("--- the checker\n{}", self.daemon.look(&["--wait", "0"]).1);
+        }
+    }
+}
+
+#[test]
+fn a_random_walk_over_real_guests_comes_to_rest() {
+    sandbox!();
+    let seconds = std::env::var("DWARFNOVA_WALK_SECONDS").ok().and_then(|text| text.parse().ok());
+    let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(SECONDS));
+    let daemon = Daemon::alone(&options());
+    let http = daemon.http();
+    let image = http.image("guest", &guest_image());
+    let random = Random::new("the walk");
+    let mut walk = Walk { daemon, http, image, servers: Vec::new(), random, story: Vec::new() };
+    walk.create();
+    while Instant::now() < end {
+        for _ in 0..ROUND {
+            walk.step();
+        }
+        walk.rest();
+    }
+    for id in std::mem::take(&mut walk.servers) {
+        let answer = walk.http.send(Method::DELETE, &format!("/v2.1/servers/{id}"), &NEWEST, None);
+        answer.expect(204);
+        walk.tell(format!("delete {id} at the end"));
+        walk.http.wait_gone(&id, 90);
+    }
+    walk.daemon.check("everything was deleted");
+    assert_eq!(domains(&walk.daemon.state()), Vec::<String>::new());
+    assert_eq!(walk.daemon.server_folders(), Vec::<String>::new());
+}
