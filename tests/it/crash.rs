@@ -8,9 +8,13 @@ use crate::harness::{Daemon, Http, Options, Random, domains, guest_image, until,
 use crate::sandbox;
 use dwarfnova::core::workflow::server_create::ServerCreate;
 use dwarfnova::core::workflow::server_delete::ServerDelete;
+use dwarfnova::core::workflow::server_pause::ServerPause;
 use dwarfnova::core::workflow::server_reboot::ServerReboot;
+use dwarfnova::core::workflow::server_resume::ServerResume;
 use dwarfnova::core::workflow::server_start::ServerStart;
 use dwarfnova::core::workflow::server_stop::ServerStop;
+use dwarfnova::core::workflow::server_suspend::ServerSuspend;
+use dwarfnova::core::workflow::server_unpause::ServerUnpause;
 use dwarfnova::task::Workflow;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -134,6 +138,20 @@ fn a_reboot_survives_a_kill_at_every_step() {
         vec![
             Verb::new::<ServerReboot>(json!({"reboot": {"type": "HARD"}}), "ACTIVE"),
             Verb::new::<ServerReboot>(json!({"reboot": {"type": "SOFT"}}), "ACTIVE"),
+        ],
+    );
+}
+
+#[test]
+fn pauses_and_sleep_survive_a_kill_at_every_step() {
+    sandbox!();
+    go_round(
+        "pause and suspend",
+        vec![
+            Verb::new::<ServerPause>(json!({"pause": null}), "PAUSED"),
+            Verb::new::<ServerUnpause>(json!({"unpause": null}), "ACTIVE"),
+            Verb::new::<ServerSuspend>(json!({"suspend": null}), "SUSPENDED"),
+            Verb::new::<ServerResume>(json!({"resume": null}), "ACTIVE"),
         ],
     );
 }

@@ -24,6 +24,10 @@ fn wishes() -> Vec<Value> {
         json!({"os-stop": null}),
         json!({"reboot": {"type": "SOFT"}}),
         json!({"reboot": {"type": "HARD"}}),
+        json!({"pause": null}),
+        json!({"unpause": null}),
+        json!({"suspend": null}),
+        json!({"resume": null}),
     ]
 }
 
