@@ -10,11 +10,14 @@ use dwarfnova::core::workflow::server_create::ServerCreate;
 use dwarfnova::core::workflow::server_delete::ServerDelete;
 use dwarfnova::core::workflow::server_pause::ServerPause;
 use dwarfnova::core::workflow::server_reboot::ServerReboot;
+use dwarfnova::core::workflow::server_rebuild::ServerRebuild;
+use dwarfnova::core::workflow::server_rescue::ServerRescue;
 use dwarfnova::core::workflow::server_resume::ServerResume;
 use dwarfnova::core::workflow::server_start::ServerStart;
 use dwarfnova::core::workflow::server_stop::ServerStop;
 use dwarfnova::core::workflow::server_suspend::ServerSuspend;
 use dwarfnova::core::workflow::server_unpause::ServerUnpause;
+use dwarfnova::core::workflow::server_unrescue::ServerUnrescue;
 use dwarfnova::task::Workflow;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -66,7 +69,8 @@ fn go_round(circle: &str, verbs: Vec<Verb>) {
         .collect();
     let mut daemon = Daemon::start(&hasty(""));
     let mut http = daemon.http();
-    let id = create(&http, &http.image("guest", &guest_image()));
+    let image = http.image("guest", &guest_image());
+    let id = create(&http, &image);
     http.wait_for(&id, "ACTIVE", 60);
     http.wait_console(&id, "DWARFNOVA-GUEST ready", 180);
     let turns = verbs.iter().map(|verb| verb.moments.len()).max().unwrap_or(0);
@@ -81,8 +85,13 @@ fn go_round(circle: &str, verbs: Vec<Verb>) {
             }
             http.wait_for(&id, status, 30);
             let path = format!("/v2.1/servers/{id}/action");
-            match http.attempt(Method::POST, &path, &NEWEST, Some(&verb.wish)) {
-                Ok(answer) => drop(answer.expect(202)),
+            let mut wish = verb.wish.clone();
+            if let Some(rebuild) = wish.get_mut("rebuild") {
+                rebuild["imageRef"] = json!(image);
+            }
+            match http.attempt(Method::POST, &path, &NEWEST, Some(&wish)) {
+                // Those that make a password answer with it.
+                Ok(answer) => assert!(matches!(answer.status, 200 | 202), "{}", answer.body),
                 // The answer may have died with the daemon.
                 Err(error) => assert!(!point.is_empty(), "{}: {error}", verb.wish),
             }
@@ -104,17 +113,24 @@ fn go_round(circle: &str, verbs: Vec<Verb>) {
             assert_eq!(actions, asked, "each request is recorded once, {point}");
         }
     }
-    // The disk went through all of it: the guest boots, and knows that it has booted before.
+    // The disk went through all of it: the guest boots, and knows that it has booted before, unless its disk was made anew.
+    let anew = circle == "rebuild";
     let path = format!("/v2.1/servers/{id}/action");
+    let log = || {
+        let body = json!({"os-getConsoleOutput": {}});
+        let answer = http.compute(Method::POST, &format!("/servers/{id}/action"), 1, Some(&body));
+        answer.body["output"].as_str().unwrap_or_default().to_owned()
+    };
+    let boots = |log: &str| log.matches("DWARFNOVA-GUEST boot").count();
+    let before = boots(&log());
     let reboot = json!({"reboot": {"type": "HARD"}});
     http.send(Method::POST, &path, &NEWEST, Some(&reboot)).expect(202);
     http.wait_for(&id, "ACTIVE", 60);
     until("the guest to boot again", 180, || {
-        let body = json!({"os-getConsoleOutput": {}});
-        let answer = http.compute(Method::POST, &format!("/servers/{id}/action"), 1, Some(&body));
-        let log = answer.body["output"].as_str().unwrap_or_default().to_owned();
-        let last = log.lines().rev().find(|line| line.contains("DWARFNOVA-GUEST "))?.to_owned();
-        (last.contains("ready") && !last.contains("boots=1")).then_some(())
+        let log = log();
+        let last = log.lines().rev().find(|line| line.contains("DWARFNOVA-GUEST "))?.trim().to_owned();
+        let ready = last.contains("ready") && (anew || !last.ends_with("boots=1"));
+        (ready && boots(&log) > before).then_some(())
     });
 }
 
@@ -153,6 +169,27 @@ fn pauses_and_sleep_survive_a_kill_at_every_step() {
             Verb::new::<ServerSuspend>(json!({"suspend": null}), "SUSPENDED"),
             Verb::new::<ServerResume>(json!({"resume": null}), "ACTIVE"),
         ],
+    );
+}
+
+#[test]
+fn a_rescue_survives_a_kill_at_every_step() {
+    sandbox!();
+    go_round(
+        "rescue",
+        vec![
+            Verb::new::<ServerRescue>(json!({"rescue": null}), "RESCUE"),
+            Verb::new::<ServerUnrescue>(json!({"unrescue": null}), "ACTIVE"),
+        ],
+    );
+}
+
+#[test]
+fn a_rebuild_survives_a_kill_at_every_step() {
+    sandbox!();
+    go_round(
+        "rebuild",
+        vec![Verb::new::<ServerRebuild>(json!({"rebuild": {"imageRef": "the image"}}), "ACTIVE")],
     );
 }
 

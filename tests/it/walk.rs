@@ -18,7 +18,7 @@ const ROUND: usize = 10;
 const NEWEST: [(&str, &str); 1] = [("openstack-api-version", "compute 2.100")];
 
 /// What an owner may ask of a server. Which of it is admitted is up to the state that the walk has come to.
-fn wishes() -> Vec<Value> {
+fn wishes(image: &str) -> Vec<Value> {
     vec![
         json!({"os-start": null}),
         json!({"os-stop": null}),
@@ -28,6 +28,10 @@ fn wishes() -> Vec<Value> {
         json!({"unpause": null}),
         json!({"suspend": null}),
         json!({"resume": null}),
+        json!({"rescue": null}),
+        json!({"unrescue": null}),
+        json!({"unrescue": null}),
+        json!({"rebuild": {"imageRef": image}}),
     ]
 }
 
@@ -62,7 +66,7 @@ impl Walk {
 
     fn ask(&mut self) {
         let id = self.random.choose(&self.servers).clone();
-        let wish = self.random.choose(&wishes()).clone();
+        let wish = self.random.choose(&wishes(&self.image)).clone();
         let path = format!("/v2.1/servers/{id}/action");
         let answer = self.http.send(Method::POST, &path, &NEWEST, Some(&wish));
         self.tell(format!("{wish} {id}: {}", answer.status));

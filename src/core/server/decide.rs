@@ -344,3 +344,5 @@ pub fn decide(server: &Server, action: Action, actor: &Actor) -> Result<Plan, Re
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod words_tests;

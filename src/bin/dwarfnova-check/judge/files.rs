@@ -58,7 +58,11 @@ fn wanted(server: &Server) -> BTreeSet<&'static str> {
     wanted.extend((server.ephemeral_gib > 0).then_some("disk.eph0"));
     wanted.extend((server.swap_mib > 0).then_some("disk.swap"));
     wanted.extend(server.config_drive.then_some("disk.config"));
-    wanted.extend((server.vm_state == "rescued").then_some("disk.rescue"));
+    if let Some(rescue) = &server.rescue {
+        wanted.insert("disk.config.rescue");
+        // A rescue CD is a base.
+        wanted.extend((rescue["image_format"] != "iso").then_some("disk.rescue"));
+    }
     wanted
 }
 

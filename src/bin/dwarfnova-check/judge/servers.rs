@@ -111,12 +111,6 @@ fn power(server: &Server, domain: &Domain, verdict: &mut Verdict) {
     verdict.unless(expected.contains(&server.power_state), 2, &server.id, || {
         format!("power state {}, but its domain is {seen:?}", server.power_state)
     });
-    if server.vm_state == "rescued" && server.task_state.is_none() {
-        let root = domain.stored.disks.first().map(|disk| disk.path.as_str()).unwrap_or_default();
-        verdict.unless(root.ends_with("/disk.rescue"), 2, &server.id, || {
-            format!("rescued, but boots from {root}")
-        });
-    }
 }
 
 fn shape(facts: &Facts, server: &Server, domain: &Domain, verdict: &mut Verdict) {
@@ -163,47 +157,81 @@ fn chain(facts: &Facts, path: &str) -> Vec<String> {
     below
 }
 
-/// The disks that a server's domain should have: device, path, format.
-fn disks(facts: &Facts, server: &Server) -> Vec<(String, String, String)> {
-    let property = |name: &str| server.properties.get(name).map(String::as_str);
-    let bus = match property("hw_disk_bus") {
-        Some(bus @ ("scsi" | "sata" | "usb" | "ide")) => bus,
-        _ => "virtio",
-    };
-    let cd_bus = property("hw_cdrom_bus").filter(|bus| matches!(*bus, "scsi" | "sata" | "usb" | "ide"));
-    let mut counts: BTreeMap<&str, u8> = BTreeMap::new();
-    let mut target = |bus: &str| {
+/// Gives disks their names on their buses.
+#[derive(Default)]
+struct Devices {
+    counts: BTreeMap<&'static str, u8>,
+    found: Vec<(String, String, String)>,
+}
+
+impl Devices {
+    fn add(&mut self, bus: &str, path: String, format: &str) {
         let prefix = match bus {
             "virtio" => "vd",
             "ide" => "hd",
             _ => "sd",
         };
-        let count = counts.entry(prefix).or_default();
+        let count = self.counts.entry(prefix).or_default();
         *count += 1;
-        format!("{prefix}{}", char::from(b'a' + *count - 1))
-    };
-    let file = |name: &str| facts.tree.path(&format!("servers/{}/{name}", server.id));
-    let mut found = Vec::new();
-    let mut add = |bus: &str, path: String, format: &str| found.push((target(bus), path, format.to_owned()));
-    if server.vm_state == "rescued" {
-        add(bus, file("disk.rescue"), "qcow2");
+        let target = format!("{prefix}{}", char::from(b'a' + *count - 1));
+        self.found.push((target, path, format.to_owned()));
     }
-    add(bus, file("disk"), "qcow2");
+}
+
+/// The disks that a server's domain should have: device, path, format.
+fn disks(facts: &Facts, server: &Server) -> Vec<(String, String, String)> {
+    let rescue = server.rescue.as_ref();
+    // An image that says which device it wants to be is added to the server as it is; others stand in for its own.
+    let named = rescue.is_some_and(|rescue| {
+        ["hw_rescue_device", "hw_rescue_bus"]
+            .iter()
+            .any(|name| rescue["image_properties"].get(name).is_some())
+    });
+    let of_rescue = |name: &str| rescue.and_then(|rescue| rescue["image_properties"][name].as_str());
+    let property = |name: &str| match rescue {
+        Some(_) if !named => of_rescue(name),
+        _ => server.properties.get(name).map(String::as_str),
+    };
+    let known = |bus: &&str| matches!(*bus, "scsi" | "sata" | "usb" | "ide");
+    let bus = property("hw_disk_bus").filter(known).unwrap_or("virtio");
+    let cd_bus = property("hw_cdrom_bus").filter(known);
+    let drive_bus = cd_bus.unwrap_or(if bus == "virtio" { bus } else { "sata" });
+    let file = |name: &str| facts.tree.path(&format!("servers/{}/{name}", server.id));
+    let base = |image: Option<&str>| facts.tree.path(&format!("bases/{}", image.unwrap_or_default()));
+    let system = rescue.map(|rescue| {
+        if rescue["image_format"] == "iso" {
+            (base(rescue["image_id"].as_str()), "raw", true)
+        } else {
+            (file("disk.rescue"), "qcow2", false)
+        }
+    });
+    let mut devices = Devices::default();
+    if let Some((path, format, is_cd)) = system.clone().filter(|_| !named) {
+        devices.add(if is_cd { cd_bus.unwrap_or("sata") } else { bus }, path, format);
+        devices.add(bus, file("disk"), "qcow2");
+        devices.add(drive_bus, file("disk.config.rescue"), "raw");
+        return devices.found;
+    }
+    devices.add(bus, file("disk"), "qcow2");
     if server.ephemeral_gib > 0 {
-        add(bus, file("disk.eph0"), "raw");
+        devices.add(bus, file("disk.eph0"), "raw");
     }
     if server.swap_mib > 0 {
-        add(bus, file("disk.swap"), "raw");
+        devices.add(bus, file("disk.swap"), "raw");
     }
     if server.image_format.as_deref() == Some("iso") {
-        let image = server.image.clone().unwrap_or_default();
-        add(cd_bus.unwrap_or("sata"), facts.tree.path(&format!("bases/{image}")), "raw");
+        devices.add(cd_bus.unwrap_or("sata"), base(server.image.as_deref()), "raw");
     }
     if server.config_drive {
-        // Beside disks of another kind the drive is a CD.
-        add(cd_bus.unwrap_or(if bus == "virtio" { bus } else { "sata" }), file("disk.config"), "raw");
+        devices.add(drive_bus, file("disk.config"), "raw");
     }
-    found
+    if let Some((path, format, is_cd)) = system {
+        let asked = of_rescue("hw_rescue_bus").filter(|bus| *bus == "virtio" || known(bus));
+        let as_cd = is_cd || of_rescue("hw_rescue_device") == Some("cdrom");
+        let usual = if as_cd { cd_bus.unwrap_or("sata") } else { bus };
+        devices.add(asked.unwrap_or(usual), path, format);
+    }
+    devices.found
 }
 
 /// Nothing of a deleted server is on the host. Its domain is looked for elsewhere.

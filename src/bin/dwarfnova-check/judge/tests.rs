@@ -402,6 +402,51 @@ fn i8_shapes() {
 }
 
 #[test]
+fn i8_and_i5_rescues() {
+    let rescued = |facts: &mut Facts, properties: serde_json::Value, order: [&str; 2]| {
+        let server = &mut facts.rows.servers[0];
+        server.vm_state = "rescued".into();
+        server.rescue =
+            Some(json!({"image_id": IMAGE, "image_format": "qcow2", "image_properties": properties}));
+        let folder = format!("servers/{SERVER}");
+        facts
+            .tree
+            .entries
+            .insert(format!("{folder}/disk.rescue"), overlay(&format!("/state/bases/{IMAGE}"), "qcow2"));
+        add_file(facts, &format!("{folder}/disk.config.rescue"));
+        reshape(facts, |shape| {
+            let root = shape.disks[0].clone();
+            shape.disks = order
+                .iter()
+                .zip(["vda", "vdb"])
+                .map(|(name, target)| Disk {
+                    path: format!("/state/{folder}/{name}"),
+                    target: target.into(),
+                    ..root.clone()
+                })
+                .collect();
+            if order[0] == "disk.rescue" {
+                shape.disks.push(Disk {
+                    target: "vdc".into(),
+                    path: format!("/state/{folder}/disk.config.rescue"),
+                    format: "raw".into(),
+                    ..Disk::default()
+                });
+            }
+        });
+    };
+    let usual = ["disk.rescue", "disk"];
+    assert_eq!(broken(|facts| rescued(facts, json!({}), usual)), [].into());
+    let device = json!({"hw_rescue_device": "disk"});
+    assert_eq!(broken(|facts| rescued(facts, device.clone(), ["disk", "disk.rescue"])), [].into());
+    assert_eq!(broken(|facts| rescued(facts, device, usual)), [8].into());
+    finds(5, |facts| {
+        rescued(facts, json!({}), usual);
+        facts.tree.entries.remove(&format!("servers/{SERVER}/disk.config.rescue"));
+    });
+}
+
+#[test]
 fn i9_addresses() {
     let double = |facts: &mut Facts, how: fn(&mut Port)| {
         let mut port = Port { id: "other".into(), device: String::new(), ..facts.rows.ports[0].clone() };

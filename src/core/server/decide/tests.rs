@@ -7,7 +7,7 @@ use crate::core::server::{Lock, sample};
 use proptest::prelude::*;
 
 /// action; vm states; task states; launched; lock; host.
-const TABLE: &str = "
+pub(super) const TABLE: &str = "
 Delete;any;any;no;yes;no
 ForceDelete;any;any;no;yes;no
 SoftDelete;any;any;yes;yes;no
@@ -73,7 +73,7 @@ CreateShare;stopped;any;no;no;no
 DeleteShare;stopped,error;any;no;no;no
 ";
 
-fn actor(roles: &[&str]) -> Actor {
+pub(super) fn actor(roles: &[&str]) -> Actor {
     Actor {
         user_id: "u".into(),
         user_name: "u".into(),
@@ -84,11 +84,11 @@ fn actor(roles: &[&str]) -> Actor {
     }
 }
 
-fn all_tasks() -> impl Iterator<Item = Option<TaskState>> {
+pub(super) fn all_tasks() -> impl Iterator<Item = Option<TaskState>> {
     std::iter::once(None).chain(TaskState::ALL.iter().copied().map(Some))
 }
 
-fn holds(cell: &str, value: Option<&str>) -> bool {
+pub(super) fn holds(cell: &str, value: Option<&str>) -> bool {
     if cell == "any" {
         return true;
     }
