@@ -155,6 +155,14 @@ pub struct Task {
     pub updated_at: i64,
 }
 
+impl Task {
+    /// Whether it is put off for longer than a failed step is.
+    pub fn is_waiting(&self, now: i64) -> bool {
+        const LONGEST_RETRY: i64 = 60 * 1_000_000;
+        self.status == "pending" && self.not_before > now + LONGEST_RETRY
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct Action {
     pub number: i64,

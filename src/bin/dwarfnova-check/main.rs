@@ -100,7 +100,7 @@ fn check(arguments: &Arguments) -> anyhow::Result<BTreeSet<Violation>> {
     loop {
         let version = rows::data_version(&database)?;
         let rows = rows::read(&database, state, thorough)?;
-        let open = rows.tasks.iter().filter(|task| task.status != "stuck").count();
+        let open = rows.tasks.iter().filter(|task| task.status != "stuck" && !task.is_waiting(now())).count();
         if open > 0 {
             anyhow::ensure!(Instant::now() < deadline, "{open} tasks are open; try --live");
             std::thread::sleep(Duration::from_millis(100));

@@ -58,8 +58,14 @@ fn describe(path: &Path, facts: &Metadata) -> Entry {
         bytes: facts.len(),
         mode: facts.permissions().mode() & 0o7777,
         changed_at: facts.ctime().saturating_mul(1_000_000) + facts.ctime_nsec() / 1000,
-        qcow2: (kind == Kind::File).then(|| qcow2(path)).flatten(),
+        qcow2: (kind == Kind::File && !is_raw(path)).then(|| qcow2(path)).flatten(),
     }
+}
+
+/// Disks that are raw by their names, whatever their guests wrote into them.
+fn is_raw(path: &Path) -> bool {
+    let names = ["disk.eph0", "disk.swap", "disk.config", "disk.config.rescue"];
+    path.file_name().is_some_and(|name| names.iter().any(|raw| name == *raw))
 }
 
 fn qcow2(path: &Path) -> Option<Qcow2> {

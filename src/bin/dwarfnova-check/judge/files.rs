@@ -11,8 +11,8 @@ const MICROS: i64 = 1_000_000;
 const FOLDERS: [&str; 4] = ["images", "bases", "staging", "servers"];
 /// Bytes of images that nobody needs any more may wait for the next sweep, in seconds.
 const SWEEP: i64 = 900;
-/// How many layers a disk may stand on: its base, and what it was before a resize.
-const DEPTH: usize = 2;
+/// How many layers a disk may stand on: its base, those that resizes left, and the one of a resize that waits.
+const DEPTH: usize = 6;
 
 pub fn settled(facts: &Facts, verdict: &mut Verdict) {
     for name in FOLDERS {
@@ -95,9 +95,11 @@ fn of_server(facts: &Facts, server: &Server, verdict: &mut Verdict) {
 /// Goes down from the server's overlays to their bases. Gives the layers that lie in the server's own folder.
 fn layers<'f>(facts: &'f Facts, server: &Server, folder: &str, verdict: &mut Verdict) -> BTreeSet<&'f str> {
     let mut own = BTreeSet::new();
-    for disk in ["disk", "disk.rescue"] {
+    let top = top_layer(facts, &server.id);
+    for disk in ["disk", "disk.rescue"].into_iter().chain(top.as_deref()) {
         let name = format!("{folder}/{disk}");
         let Some(entry) = facts.tree.entries.get(&name) else { continue };
+        own.extend(facts.tree.list(folder).find(|file| *file == disk && disk.contains(".layer-")));
         let Some(mut header) = entry.qcow2.as_ref() else {
             verdict.add(7, name, "not a QCOW2 disk");
             continue;
@@ -129,12 +131,20 @@ fn layers<'f>(facts: &'f Facts, server: &Server, folder: &str, verdict: &mut Ver
                     ("disk.rescue", Some(rescue)) => ("rescued with", rescue["image_id"].as_str()),
                     _ => ("made from", server.image.as_deref()),
                 };
-                verdict.unless(expected == Some(image), 7, &name, || {
+                // What was shelved comes back on an image of its own disk.
+                let moved = disk == "disk"
+                    && facts
+                        .rows
+                        .actions
+                        .iter()
+                        .any(|one| one.server == server.id && one.action == "unshelve");
+                verdict.unless(moved || expected == Some(image), 7, &name, || {
                     format!("stands on image {image}, but the server was {what} {expected:?}")
                 });
             } else if let Some(layer) = below.strip_prefix(&format!("{folder}/")) {
                 let layer = facts.tree.list(folder).find(|name| *name == layer);
-                own.extend(layer.filter(|layer| layer.starts_with("disk.before-")));
+                let made = |layer: &&str| layer.starts_with("disk.before-") || layer.contains(".layer-");
+                own.extend(layer.filter(made));
             } else {
                 verdict.add(
                     6,
@@ -152,6 +162,13 @@ fn layers<'f>(facts: &'f Facts, server: &Server, folder: &str, verdict: &mut Ver
     own
 }
 
+/// The uppermost layer that resizes put over the ephemeral disk.
+pub fn top_layer(facts: &Facts, server: &str) -> Option<String> {
+    let number = |name: &str| name.strip_prefix("disk.eph0.layer-")?.parse::<i64>().ok();
+    let top = facts.tree.list(&format!("servers/{server}")).filter_map(number).max()?;
+    Some(format!("disk.eph0.layer-{top}"))
+}
+
 fn sizes(facts: &Facts, server: &Server, folder: &str, verdict: &mut Verdict) {
     let entry = |name: &str| facts.tree.entries.get(&format!("{folder}/{name}"));
     if let Some(header) = entry("disk").and_then(|entry| entry.qcow2.as_ref()) {
@@ -165,7 +182,9 @@ fn sizes(facts: &Facts, server: &Server, folder: &str, verdict: &mut Verdict) {
     let raw = [("disk.eph0", server.ephemeral_gib * GIB), ("disk.swap", server.swap_mib * MIB)];
     for (name, expected) in raw {
         let Some(Entry { bytes, .. }) = entry(name) else { continue };
-        verdict.unless(*bytes == expected || expected == 0, 7, &format!("{folder}/{name}"), || {
+        // Above it may be a layer of another size, and no resize takes from a disk.
+        let grown = name == "disk.eph0" && (top_layer(facts, &server.id).is_some() || *bytes > expected);
+        verdict.unless(*bytes == expected || expected == 0 || grown, 7, &format!("{folder}/{name}"), || {
             format!("{bytes} bytes large, not {expected}")
         });
     }
@@ -192,8 +211,16 @@ fn bases(facts: &Facts, verdict: &mut Verdict) {
     }
 }
 
-/// Whether a living server or an open task speaks of the image.
+/// Whether a living server, a disk or an open task speaks of the image.
 fn is_named(facts: &Facts, image: &str) -> bool {
+    let base = facts.tree.path(&format!("bases/{image}"));
+    let stood_on = facts.tree.entries.iter().any(|(name, entry)| {
+        let backing = entry.qcow2.as_ref().and_then(|header| header.backing.as_ref());
+        name.starts_with("servers/") && backing == Some(&base)
+    });
+    if stood_on {
+        return true;
+    }
     facts.rows.living().any(|server| {
         let rescue = server.rescue.as_ref().and_then(|rescue| rescue["image_id"].as_str());
         server.image.as_deref() == Some(image) || rescue == Some(image)

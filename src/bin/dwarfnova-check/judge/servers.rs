@@ -214,7 +214,10 @@ fn disks(facts: &Facts, server: &Server) -> Vec<(String, String, String)> {
     }
     devices.add(bus, file("disk"), "qcow2");
     if server.ephemeral_gib > 0 {
-        devices.add(bus, file("disk.eph0"), "raw");
+        match super::files::top_layer(facts, &server.id) {
+            Some(layer) => devices.add(bus, file(&layer), "qcow2"),
+            None => devices.add(bus, file("disk.eph0"), "raw"),
+        }
     }
     if server.swap_mib > 0 {
         devices.add(bus, file("disk.swap"), "raw");

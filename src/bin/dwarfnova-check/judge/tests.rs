@@ -364,15 +364,25 @@ fn i6_overlays() {
         let header = facts.tree.entries.get_mut(&base).unwrap().qcow2.as_mut().unwrap();
         header.backing = Some("/etc/passwd".into());
     });
-    finds(6, |facts| {
-        let layer = |facts: &mut Facts, name: &str, on: &str| {
-            let name = format!("servers/{SERVER}/{name}");
-            facts.tree.entries.insert(name, overlay(&format!("/state/{on}"), "qcow2"));
+    let pile = |facts: &mut Facts, height: u32| {
+        let disk = |number: u32| {
+            if number == 0 { "disk".to_owned() } else { format!("disk.before-{number}") }
         };
-        layer(facts, "disk", &format!("servers/{SERVER}/disk.before-2"));
-        layer(facts, "disk.before-2", &format!("servers/{SERVER}/disk.before-1"));
-        layer(facts, "disk.before-1", &base);
-    });
+        for number in 0..=height {
+            let on = if number == height {
+                format!("/state/{base}")
+            } else {
+                format!("/state/servers/{SERVER}/{}", disk(number + 1))
+            };
+            let name = format!("servers/{SERVER}/{}", disk(number));
+            facts.tree.entries.insert(name, overlay(&on, "qcow2"));
+        }
+        let below = (1..=height).map(|number| format!("/state/servers/{SERVER}/{}", disk(number)));
+        let below: Vec<String> = below.chain([format!("/state/{base}")]).collect();
+        reshape(facts, |shape| shape.disks[0].below = below.clone());
+    };
+    assert_eq!(broken(|facts| pile(facts, 5)), [].into(), "what resizes leave");
+    finds(6, |facts| pile(facts, 6));
 }
 
 #[test]
