@@ -94,8 +94,8 @@ fn bad_requests_are_refused_to_the_letter_and_leave_nothing() {
     http.raw(Method::PATCH, &format!("/image/v2/images/{demanding}"), kind, patch).expect(200);
     assert_eq!(http.upload(&format!("/image/v2/images/{demanding}/file"), &guest_image()), 204);
     let small = create(json!({"imageRef": demanding, "flavorRef": "small"}));
-    let words = "Flavor's disk is too small for requested image. Flavor disk is 1073741824 bytes, \
-                 image is 2147483648 bytes.";
+    let words = "Flavor's disk is smaller than the minimum size specified in image metadata. Flavor disk is \
+                 1073741824 bytes, minimum size is 2147483648 bytes.";
     refused(&http, "/servers", &small, "badRequest", 400, words);
     http.send(Method::DELETE, &format!("/image/v2/images/{demanding}"), &[], None).expect(204);
 
@@ -113,11 +113,9 @@ fn bad_requests_are_refused_to_the_letter_and_leave_nothing() {
 #[test]
 fn a_full_disk_refuses_uploads_and_still_lets_delete() {
     sandbox!();
-    let options = Options {
-        config: "[image]\ndisk_reserve_mib = 8\n".into(),
-        state_mib: Some(120),
-        ..Options::default()
-    };
+    // Disks are thin: more may be promised than there is.
+    let config = "[image]\ndisk_reserve_mib = 8\n[compute]\ndisk_allocation_ratio = 100.0\n".into();
+    let options = Options { config, state_mib: Some(120), ..Options::default() };
     let daemon = Daemon::start(&options);
     let http = daemon.http();
     let image = http.image("guest", &guest_image());
