@@ -116,6 +116,8 @@ fn lines(table: &str) -> impl Iterator<Item = Vec<&str>> {
 /// What has to come of a request: nothing, or a refusal with its code and words.
 fn owed(line: &[&str], name: &str, server: &Server, admin: bool) -> Result<(), (Kind, String)> {
     let [action, vm_states, task_states, launched, lock, host] = *line else { panic!("{line:?}") };
+    // Whether it is offloaded is asked after all else.
+    let vm_states = if action == "UnshelveTo" { "shelved,shelved_offloaded" } else { vm_states };
     let id = server.id;
     let conflict = |words: String| Err((Kind::InvalidState, words));
     let unfit = || conflict(format!("Instance {id} is in an invalid state for '{name}'"));
