@@ -268,8 +268,9 @@ fn images(facts: &Facts, verdict: &mut Verdict) {
                 });
             }
             status => {
+                let named = facts.rows.tasks.iter().any(|task| task.state.contains(object));
                 let fine = entry.is_none_or(|entry| {
-                    is_named(facts, object) || (status == "deleted" && waits_for_sweep(facts, object, entry))
+                    named || (status == "deleted" && waits_for_sweep(facts, object, entry))
                 });
                 verdict.unless(fine, 17, object, || format!("{status}, but its bytes are there"));
             }
