@@ -66,7 +66,7 @@ where
 }
 
 /// A text column as [`parsed`] reads it, or NULL.
-pub fn maybe_parsed<T>(row: &Row<'_>, column: impl RowIndex + Copy) -> rusqlite::Result<Option<T>>
+pub fn maybe_parsed<T>(row: &Row<'_>, column: impl RowIndex) -> rusqlite::Result<Option<T>>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {

@@ -64,9 +64,13 @@ fn connecting(page: &[u8]) -> Vec<u8> {
         .into_bytes()
 }
 
+fn extension(path: &str) -> Option<&str> {
+    path.rsplit_once('.').map(|(_, ending)| ending)
+}
+
 impl File {
     fn media_type(&self) -> &'static str {
-        match self.path.rsplit_once('.').map(|(_, ending)| ending) {
+        match extension(self.path) {
             Some("html") => "text/html; charset=utf-8",
             Some("js") => "text/javascript; charset=utf-8",
             Some("css") => "text/css; charset=utf-8",
@@ -82,7 +86,7 @@ impl File {
     }
 
     pub fn response(&self) -> HttpResponse {
-        let is_page = self.path.ends_with(".html");
+        let is_page = extension(self.path) == Some("html");
         let mut response = HttpResponse::Ok();
         response
             .content_type(self.media_type())
@@ -111,8 +115,9 @@ mod tests {
         assert!(auto.contains("console/auto.js") && auto.contains("noVNC"));
         assert!(!text("/vnc.html").contains("console/auto.js"));
         for page in [AUTO_PAGE, SERIAL_PAGE] {
-            for part in
-                text(page).split(['"', '\'']).filter(|part| part.ends_with(".js") || part.ends_with(".css"))
+            for part in text(page)
+                .split(['"', '\''])
+                .filter(|part| !part.contains(' ') && matches!(extension(part), Some("js" | "css")))
             {
                 assert!(find(&format!("/{part}")).is_some(), "{page} wants {part}");
             }

@@ -70,9 +70,9 @@ fn token(request: &HttpRequest) -> Option<String> {
 }
 
 fn cookie(headers: &HeaderMap) -> Option<String> {
-    let pairs =
+    let mut pairs =
         headers.get_all(COOKIE).filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';'));
-    pairs.filter_map(|pair| pair.trim().strip_prefix("token=")).next().map(str::to_owned)
+    pairs.find_map(|pair| pair.trim().strip_prefix("token=").map(str::to_owned))
 }
 
 /// Why a websocket is closed.

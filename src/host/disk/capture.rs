@@ -93,12 +93,11 @@ impl ServerDisks {
         let (tree, max_virtual) = (Arc::clone(&self.tree), self.images.max_virtual);
         blocking(move || {
             let (copy, name) = (capture_name(server), image_name(image));
-            let (file, published) = match tree.open_file(&copy)? {
-                Some(file) => (file, false),
-                None => {
-                    let file = tree.open_file(&name)?;
-                    (file.ok_or_else(|| DiskError::NotFound("the copy of the disk".into()))?, true)
-                }
+            let (file, published) = if let Some(file) = tree.open_file(&copy)? {
+                (file, false)
+            } else {
+                let file = tree.open_file(&name)?;
+                (file.ok_or_else(|| DiskError::NotFound("the copy of the disk".into()))?, true)
             };
             let found = inspect::inspect(&file, ImageFormat::Qcow2, max_virtual)
                 .during("inspecting", tree.path(&name))?;
