@@ -110,10 +110,27 @@ async fn examine(config: &Config, state_dir: &Path) -> Vec<Check> {
             finding: Good("user mode: no bridge, no metadata address, config drives instead".into()),
         });
     }
+    checks.push(Check { what: "console logs", finding: console_logs(Path::new("/etc/libvirt/qemu.conf")) });
     checks.push(Check { what: "UEFI firmware", finding: uefi() });
     checks.push(Check { what: "disk space", finding: disk_space(state_dir, config.image.disk_reserve_mib) });
     checks.push(Check { what: "API port", finding: port(config, state_dir) });
     checks
+}
+
+/// Whether virtlogd writes what guests say, and so keeps it small: a guest can say as much as it likes.
+fn console_logs(path: &Path) -> Finding {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let unbounded = text.lines().any(|line| {
+        line.split_once('=')
+            .is_some_and(|(key, value)| key.trim() == "stdio_handler" && value.contains("file"))
+    });
+    if unbounded {
+        return Poor {
+            detail: format!("{} has QEMU write them itself; a guest can fill the disk", path.display()),
+            mend: format!("sed -i '/^ *stdio_handler/d' {} && systemctl restart libvirtd", path.display()),
+        };
+    }
+    Good("written by virtlogd, which keeps them small".into())
 }
 
 async fn qemu_img() -> Finding {

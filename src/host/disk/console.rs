@@ -9,7 +9,9 @@ use super::inspect::ReadAt;
 use super::server_disks::{ServerDisks, console_name};
 use super::tree::{Tree, with_suffix};
 use crate::core::ids::ServerId;
-use std::path::Path;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 impl ServerDisks {
@@ -23,9 +25,9 @@ impl ServerDisks {
     ) -> Result<Vec<u8>, DiskError> {
         let tree = Arc::clone(&self.tree);
         blocking(move || {
-            let name = console_name(server);
-            let newest = tail(&tree, &name, max_bytes)?;
-            let mut bytes = tail(&tree, &with_suffix(&name, ".0"), max_bytes - newest.len())?;
+            let (newest, older) = open(&tree, &console_name(server))?;
+            let newest = tail(newest, max_bytes)?;
+            let mut bytes = tail(older, max_bytes - newest.len())?;
             bytes.extend_from_slice(&newest);
             if let Some(lines) = lines {
                 let start = start_of_last_lines(&bytes, lines);
@@ -37,9 +39,33 @@ impl ServerDisks {
     }
 }
 
-fn tail(tree: &Tree, name: &Path, max_bytes: usize) -> Result<Vec<u8>, DiskError> {
-    let Some(file) = tree.open_file(name)? else { return Ok(Vec::new()) };
-    let path = tree.path(name);
+/// A file of the log with its path, if it is there.
+type Part = Option<(File, PathBuf)>;
+
+/// The newest file of the log and the one before it. A log that begins a new file in this moment is looked at again, or one
+/// file would count twice.
+fn open(tree: &Tree, name: &Path) -> Result<(Part, Part), DiskError> {
+    let part = |name: &Path| -> Result<Part, DiskError> {
+        Ok(tree.open_file(name)?.map(|file| (file, tree.path(name))))
+    };
+    loop {
+        let (newest, older) = (part(name)?, part(&with_suffix(name, ".0"))?);
+        match (identity(&newest)?, identity(&older)?) {
+            (Some(one), Some(other)) if one == other => {}
+            _ => return Ok((newest, older)),
+        }
+    }
+}
+
+/// What tells a file from all others, whatever its name.
+fn identity(part: &Part) -> Result<Option<(u64, u64)>, DiskError> {
+    let Some((file, path)) = part else { return Ok(None) };
+    let facts = file.metadata().during("looking at", path)?;
+    Ok(Some((facts.dev(), facts.ino())))
+}
+
+fn tail(part: Part, max_bytes: usize) -> Result<Vec<u8>, DiskError> {
+    let Some((file, path)) = part else { return Ok(Vec::new()) };
     let size = ReadAt::size(&file).during("looking at", &path)?;
     let start = size.saturating_sub(max_bytes as u64);
     let mut bytes = vec![0; usize::try_from(size - start).unwrap_or(max_bytes)];
@@ -103,5 +129,10 @@ mod tests {
             b"old 2\nnew 1\nnew 2"
         );
         assert_eq!(disks.read_console_tail(server, Some(1), 3).await.expect("both"), b"w 2");
+        std::fs::rename(&log, with_suffix(&log, ".0")).expect("rename");
+        assert_eq!(
+            disks.read_console_tail(server, None, 100).await.expect("a log that was just begun anew"),
+            b"new 1\nnew 2"
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! What can be done to servers, on real guests, seen from outside and from inside.
 
+mod console;
 mod full_disk;
 mod power;
 mod rebuild;

@@ -1,18 +1,22 @@
 //! A daemon of its own for each test, on a folder that goes away with it, and the means to look at what it did.
 
 mod checker;
+mod browser;
 mod daemon;
 mod host;
 mod http;
 mod random;
 mod serial;
+mod socket;
 mod user;
 
+pub use browser::Browser;
 pub use daemon::{Daemon, Options};
 pub use host::{bridge_rules, domains, reservations, virsh};
 pub use http::{Answer, Http};
 pub use random::Random;
 pub use serial::Serial;
+pub use socket::Socket;
 pub use user::User;
 
 use std::path::PathBuf;
