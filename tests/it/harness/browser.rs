@@ -81,27 +81,33 @@ impl Browser {
         self.call("Page.navigate", json!({"url": url}));
     }
 
+    /// The value of an expression in the page, or what was wrong with it.
+    #[track_caller]
+    fn try_value(&mut self, expression: &str) -> Result<Value, String> {
+        let wish = json!({"expression": expression, "returnByValue": true});
+        let mut answer = self.call("Runtime.evaluate", wish);
+        let wrong = &answer["exceptionDetails"];
+        if wrong.is_null() { Ok(answer["result"]["value"].take()) } else { Err(wrong.to_string()) }
+    }
+
     /// The value of an expression in the page.
     #[track_caller]
     pub fn value(&mut self, expression: &str) -> Value {
-        let wish = json!({"expression": expression, "returnByValue": true});
-        let mut answer = self.call("Runtime.evaluate", wish);
-        assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
-        answer["result"]["value"].take()
+        self.try_value(expression).unwrap_or_else(|wrong| panic!("{expression}: {wrong}"))
     }
 
-    /// Asks for the value of an expression until it is what is wanted.
+    /// Asks for the value of an expression until it is what is wanted. A page that is still loading may have none.
     #[track_caller]
     pub fn wait(&mut self, expression: &str, seconds: u64, wanted: impl Fn(&Value) -> bool) -> Value {
-        let mut last = Value::Null;
+        let mut last = Err("nothing was asked".to_owned());
         for _ in 0..seconds * 5 {
-            last = self.value(expression);
-            if wanted(&last) {
-                return last;
-            }
+            last = match self.try_value(expression) {
+                Ok(value) if wanted(&value) => return value,
+                other => other,
+            };
             std::thread::sleep(Duration::from_millis(200));
         }
-        panic!("{expression} is still {last} after {seconds} s");
+        panic!("{expression} is still {last:?} after {seconds} s");
     }
 
     /// Types on the keyboard of the page, as on a US layout.
@@ -116,7 +122,10 @@ impl Browser {
             if shift {
                 self.press("keyDown", json!({"key": "Shift", "code": "ShiftLeft", "modifiers": 8}));
             }
-            let key = json!({"key": name, "code": code, "modifiers": modifiers});
+            let mut key = json!({"key": name, "code": code, "modifiers": modifiers});
+            if character == '\n' {
+                key["windowsVirtualKeyCode"] = 13.into();
+            }
             let mut down = key.clone();
             down["text"] = typed.into();
             self.press("keyDown", down);
