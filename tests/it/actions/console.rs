@@ -68,32 +68,35 @@ fn token_of(url: &str) -> String {
     url.replace("%3D", "=").rsplit('=').next().unwrap().to_owned()
 }
 
-/// The picture that QEMU makes of a guest's screen: which points are lit.
-fn screen(domain: &str, folder: &Path) -> (usize, usize, Vec<bool>) {
-    let file = folder.join("screen.ppm");
-    virsh(&["screenshot", domain, file.to_str().unwrap()]).expect("a screenshot");
-    let bytes = std::fs::read(&file).unwrap();
-    let mut parts = bytes.splitn(4, |byte| byte.is_ascii_whitespace());
-    assert_eq!(parts.next(), Some(&b"P6"[..]));
-    let mut number = || -> usize { std::str::from_utf8(parts.next().unwrap()).unwrap().parse().unwrap() };
-    let (width, height) = (number(), number());
-    let pixels = &bytes[bytes.len() - width * height * 3..];
-    let lit = pixels.chunks(3).map(|p| p.iter().map(|&c| u32::from(c)).sum::<u32>() > 96).collect();
-    (width, height, lit)
-}
-
 const CANVAS: &str = "document.querySelector('#noVNC_container canvas')";
 
-/// Which points of the page's canvas are lit, as a text of 0 and 1.
-fn canvas(browser: &mut Browser) -> Vec<bool> {
-    let text = browser.value(&format!(
-        "(() => {{ const canvas = {CANVAS};
-           const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
-           let lit = ''; for (let i = 0; i < data.length; i += 4)
-               lit += data[i] + data[i + 1] + data[i + 2] > 96 ? '1' : '0';
-           return lit; }})()"
+/// Compares the picture that QEMU makes of a guest's screen with what the page shows: how many points are lit, and how many
+/// differ.
+fn compare_screens(browser: &mut Browser, domain: &str, folder: &Path) -> (u64, u64) {
+    let file = folder.join("screen.png");
+    virsh(&["screenshot", domain, file.to_str().unwrap()]).expect("a screenshot");
+    let picture =
+        base64::Engine::encode(&base64::engine::general_purpose::STANDARD, std::fs::read(&file).unwrap());
+    let found = browser.value(&format!(
+        "(async () => {{
+           const image = new Image();
+           image.src = 'data:image/png;base64,{picture}';
+           await image.decode();
+           const copy = document.createElement('canvas');
+           [copy.width, copy.height] = [image.width, image.height];
+           copy.getContext('2d').drawImage(image, 0, 0);
+           const points = (canvas) => canvas.getContext('2d').getImageData(0, 0, image.width, image.height).data;
+           const [theirs, ours] = [points(copy), points({CANVAS})];
+           const isLit = (data, i) => data[i] + data[i + 1] + data[i + 2] > 96;
+           let [lit, different] = [0, 0];
+           for (let i = 0; i < theirs.length; i += 4) {{
+             lit += isLit(theirs, i);
+             different += isLit(theirs, i) !== isLit(ours, i);
+           }}
+           return [lit, different];
+         }})()"
     ));
-    text.as_str().unwrap().bytes().map(|byte| byte == b'1').collect()
+    (found[0].as_u64().unwrap(), found[1].as_u64().unwrap())
 }
 
 /// The display in the browser: what is on it is what QEMU shows, and what is typed there arrives.
@@ -106,12 +109,9 @@ fn use_display(daemon: &Daemon, browser: &mut Browser, server: &str, folder: &Pa
     browser.wait(&format!("{CANVAS}.width"), 20, |width| width == 720);
     let domain = domains(&daemon.state()).remove(0);
     until("the browser to show what QEMU shows", 30, || {
-        let (width, height, theirs) = screen(&domain, folder);
-        assert_eq!((width, height), (720, 400));
-        let ours = canvas(browser);
-        let different = ours.iter().zip(&theirs).filter(|(one, other)| one != other).count();
+        let (lit, different) = compare_screens(browser, &domain, folder);
         // Several lines of text; the cursor, 9 by 16 at most, blinks.
-        (theirs.iter().filter(|lit| **lit).count() > 5000 && different <= 144).then_some(())
+        (lit > 5000 && different <= 144).then_some(())
     });
     browser.picture("console-display-prompt.png");
     browser.type_text("root\n");

@@ -84,7 +84,7 @@ impl Browser {
     /// The value of an expression in the page, or what was wrong with it.
     #[track_caller]
     fn try_value(&mut self, expression: &str) -> Result<Value, String> {
-        let wish = json!({"expression": expression, "returnByValue": true});
+        let wish = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
         let mut answer = self.call("Runtime.evaluate", wish);
         let wrong = &answer["exceptionDetails"];
         if wrong.is_null() { Ok(answer["result"]["value"].take()) } else { Err(wrong.to_string()) }
