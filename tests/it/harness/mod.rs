@@ -1,7 +1,7 @@
 //! A daemon of its own for each test, on a folder that goes away with it, and the means to look at what it did.
 
-mod checker;
 mod browser;
+mod checker;
 mod daemon;
 mod host;
 mod http;
