@@ -202,6 +202,7 @@ fn node(config: &Config, host: &Host, machine: &Machine) -> Node {
             || host.network.mode() == NetworkMode::User,
         shelved_offload_seconds: config.compute.shelved_offload_seconds,
         reclaim_seconds: i64::from(config.compute.reclaim_instance_interval_seconds),
+        resize_confirm_window: Duration::from_secs(config.compute.resize_confirm_window_seconds),
     }
 }
 

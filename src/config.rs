@@ -87,6 +87,8 @@ pub struct ComputeConfig {
     pub autostart: bool,
     /// How many of them are started at once.
     pub autostart_parallel: usize,
+    /// After how many seconds a resize that nobody confirmed or took back confirms itself; 0 for never.
+    pub resize_confirm_window_seconds: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -187,6 +189,7 @@ impl Default for ComputeConfig {
             parallel_tasks: 20,
             autostart: true,
             autostart_parallel: 4,
+            resize_confirm_window_seconds: 0,
         }
     }
 }

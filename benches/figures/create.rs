@@ -172,7 +172,8 @@ impl Bench<'_> {
 
     /// The time of the bare calls for these domains, all at once.
     fn bare(&self, templates: &[String]) -> Duration {
-        let jobs: Vec<(String, PathBuf, PathBuf)> = templates.iter().map(|xml| self.renamed(xml)).collect();
+        let jobs: Vec<(String, PathBuf, PathBuf)> =
+            templates.iter().map(|xml| renamed(self.folder, xml)).collect();
         let start = Instant::now();
         let domains: Vec<String> = std::thread::scope(|scope| {
             let threads: Vec<_> = jobs
@@ -206,43 +207,40 @@ impl Bench<'_> {
         }
         took
     }
+}
 
-    /// The XML with names, paths and addresses of its own, the image's file, and where the overlay goes.
-    fn renamed(&self, xml: &str) -> (String, PathBuf, PathBuf) {
-        let id = Uuid::new_v4();
-        let document = roxmltree::Document::parse(xml).unwrap();
-        let text =
-            |tag: &str| document.descendants().find(|n| n.has_tag_name(tag)).and_then(|n| n.text()).unwrap();
-        let disk =
-            document.descendants().find(|n| n.has_tag_name("source") && n.has_attribute("file")).unwrap();
-        let file = disk.attribute("file").unwrap();
-        let overlay = self.folder.join(format!("{id}.qcow2"));
-        let old = text("uuid").to_owned();
-        let mut renamed = xml.replace(file, overlay.to_str().unwrap());
-        // The console's log and socket.
-        for (number, old) in document
-            .descendants()
-            .filter_map(|n| match n.tag_name().name() {
-                "log" => n.attribute("file"),
-                "source" => n.attribute("path"),
-                _ => None,
-            })
-            .enumerate()
-        {
-            let own = self.folder.join(format!("{}.{number}", id.simple()));
-            renamed = renamed.replace(&format!("'{old}'"), &format!("'{}'", own.display()));
-        }
-        renamed = renamed.replace(
-            &format!("<name>{}</name>", text("name")),
-            &format!("<name>bare-{}</name>", id.simple()),
-        );
-        renamed = renamed.replace(&old, &id.to_string());
-        let base = Command::new("find")
-            .arg(self.folder.parent().unwrap().join("state/bases"))
-            .args(["-type", "f"])
-            .output()
-            .unwrap();
-        let base = String::from_utf8(base.stdout).unwrap().lines().next().unwrap().to_owned();
-        (renamed, base.into(), overlay)
+/// The XML with names, paths and addresses of its own, the image's file, and where the overlay goes.
+pub fn renamed(folder: &Path, xml: &str) -> (String, PathBuf, PathBuf) {
+    let id = Uuid::new_v4();
+    let document = roxmltree::Document::parse(xml).unwrap();
+    let text =
+        |tag: &str| document.descendants().find(|n| n.has_tag_name(tag)).and_then(|n| n.text()).unwrap();
+    let disk = document.descendants().find(|n| n.has_tag_name("source") && n.has_attribute("file")).unwrap();
+    let file = disk.attribute("file").unwrap();
+    let overlay = folder.join(format!("{id}.qcow2"));
+    let old = text("uuid").to_owned();
+    let mut renamed = xml.replace(file, overlay.to_str().unwrap());
+    // The console's log and socket.
+    for (number, old) in document
+        .descendants()
+        .filter_map(|n| match n.tag_name().name() {
+            "log" => n.attribute("file"),
+            "source" => n.attribute("path"),
+            _ => None,
+        })
+        .enumerate()
+    {
+        let own = folder.join(format!("{}.{number}", id.simple()));
+        renamed = renamed.replace(&format!("'{old}'"), &format!("'{}'", own.display()));
     }
+    renamed = renamed
+        .replace(&format!("<name>{}</name>", text("name")), &format!("<name>bare-{}</name>", id.simple()));
+    renamed = renamed.replace(&old, &id.to_string());
+    let base = Command::new("find")
+        .arg(folder.parent().unwrap().join("state/bases"))
+        .args(["-type", "f"])
+        .output()
+        .unwrap();
+    let base = String::from_utf8(base.stdout).unwrap().lines().next().unwrap().to_owned();
+    (renamed, base.into(), overlay)
 }

@@ -1,7 +1,7 @@
 //! Figures of speed and memory, as ratios where there is something to compare with: `cargo bench -- [NAME]...`.
 //!
-//! Nothing is asserted but that the work was done: machines differ. `process`, `create` and `images` need a libvirt and run inside
-//! `tests/hermetic`.
+//! Nothing is asserted but that the work was done: machines differ. `process`, `create`, `images` and `resize` need a libvirt
+//! and run inside `tests/hermetic`.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,18 +14,20 @@ mod create;
 mod images;
 mod process;
 mod reads;
+mod resize;
 mod restart;
 mod support;
 
 fn main() {
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let all: [(&str, fn()); 5] = [
+    let all: [(&str, fn()); 6] = [
         ("reads", reads::run),
         ("restart", restart::run),
         ("process", process::run),
         ("create", create::run),
         ("images", images::run),
+        ("resize", resize::run),
     ];
     for (name, bench) in all {
         if wanted.is_empty() || wanted.iter().any(|one| one == name) {

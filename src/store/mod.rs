@@ -21,6 +21,7 @@ pub mod rows;
 pub mod security_groups;
 pub mod server_actions;
 pub mod server_list;
+pub mod server_migrations;
 pub mod server_ports;
 pub mod server_rebuild;
 pub mod server_usage;

@@ -54,6 +54,22 @@ pub fn begin_event(
     touch(c, action, at)
 }
 
+/// Ends well what runs of an action, and begins its next event.
+pub fn next_event(
+    c: &Connection,
+    action: i64,
+    event: &str,
+    host: Option<&str>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    c.prepare_cached(
+        "UPDATE server_action_event SET finished_at = ?3, result = 'Success' \
+         WHERE action_number = ?1 AND event <> ?2 AND finished_at IS NULL",
+    )?
+    .execute(params![action, event, now.as_microsecond()])?;
+    begin_event(c, action, event, host, now)
+}
+
 fn touch(c: &Connection, action: i64, at: i64) -> Result<(), StoreError> {
     c.prepare_cached("UPDATE server_action SET updated_at = ?2 WHERE number = ?1")?
         .execute(params![action, at])?;

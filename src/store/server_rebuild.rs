@@ -16,7 +16,7 @@ pub fn begin(c: &Connection, server: &Server, now: Timestamp) -> Result<(), Stor
     set_image(c, server.id, server.image_id, server.image_format.as_deref(), &server.image_properties)?;
     c.prepare_cached(
         "UPDATE server SET key_name = ?2, key_type = ?3, key_public = ?4, user_data = ?5, personality = ?6, \
-             trusted_certificates = ?7, progress = 0 \
+             trusted_certificates = ?7, min_disk_gib = ?8, min_ram_mib = ?9, progress = 0 \
          WHERE id = ?1",
     )?
     .execute(params![
@@ -27,6 +27,8 @@ pub fn begin(c: &Connection, server: &Server, now: Timestamp) -> Result<(), Stor
         server.user_data,
         to_json(&server.personality)?,
         server.trusted_certificates.as_ref().map(to_json).transpose()?,
+        server.min_disk_gib,
+        server.min_ram_mib,
     ])?;
     Ok(())
 }

@@ -24,7 +24,7 @@ pub(super) const COLUMNS: &str = "server.number, server.id, server.project_id, s
      server.config_drive, server.user_data, server.personality, server.security_groups, server.access_ip_v4, \
      server.access_ip_v6, server.disk_config, server.reservation_id, server.launch_index, server.root_device_name, \
      server.locked_by, server.locked_reason, server.scheduler_hints, server.trusted_certificates, server.guest_password, \
-     server.resize, server.rescue, server.shelved, server.soft_deleted_at, \
+     server.resize, server.rescue, server.shelved, server.soft_deleted_at, server.min_disk_gib, server.min_ram_mib, \
      server.created_at, server.updated_at, server.launched_at, server.terminated_at, server.deleted_at";
 
 macro_rules! state_columns {
@@ -184,6 +184,8 @@ pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Server> {
         rescue: cells.maybe_json()?,
         shelved: cells.maybe_json()?,
         soft_deleted_at: cells.maybe_time()?,
+        min_disk_gib: cells.get()?,
+        min_ram_mib: cells.get()?,
         created_at: cells.time()?,
         updated_at: cells.time()?,
         launched_at: cells.maybe_time()?,
@@ -202,9 +204,9 @@ pub fn insert(c: &Connection, server: &Server) -> Result<i64, StoreError> {
              disk_gib, ephemeral_gib, swap_mib, rxtx_factor, extra_specs, key_name, key_type, key_public, pinned_zone, \
              metadata, tags, config_drive, user_data, personality, security_groups, access_ip_v4, access_ip_v6, \
              disk_config, reservation_id, launch_index, root_device_name, scheduler_hints, trusted_certificates, \
-             created_at, updated_at) \
+             created_at, updated_at, min_disk_gib, min_ram_mib) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, \
-             ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42, ?43, ?44, ?45)",
+             ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42, ?43, ?44, ?45, ?46, ?47)",
     )?
     .execute(params![
         server.id,
@@ -252,6 +254,8 @@ pub fn insert(c: &Connection, server: &Server) -> Result<i64, StoreError> {
         certificates,
         server.created_at.as_microsecond(),
         server.updated_at.as_microsecond(),
+        server.min_disk_gib,
+        server.min_ram_mib,
     ])?;
     Ok(c.last_insert_rowid())
 }

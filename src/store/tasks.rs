@@ -27,6 +27,11 @@ impl TaskStatus {
         }
     }
 
+    /// Whether there is still something to do.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::Running | Self::Unwinding)
+    }
+
     fn parse(text: &str) -> Result<Self, StoreError> {
         Ok(match text {
             "pending" => Self::Pending,

@@ -4,7 +4,7 @@ use super::failpoint::{Effect, Failpoints, Moment};
 use super::log::Progress;
 use super::workflow::{Cause, Direction, Step, StepContext, StepError, TaskInfo, Workflow};
 use crate::store::tasks::{self, LogEvent, TaskRow, TaskStatus};
-use crate::store::{Store, StoreError};
+use crate::store::{Connection, Store, StoreError};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -345,7 +345,13 @@ impl<W: Workflow> Runnable for Registered<W> {
     ) -> BoxFuture<'a, Result<End, StoreError>> {
         Box::pin(async move {
             let id = row.id;
-            let log = inner.store.read(move |c| tasks::log(c, id)).await?;
+            let read = move |c: &Connection| Ok::<_, StoreError>((tasks::get(c, id)?, tasks::log(c, id)?));
+            let (now_row, log) = inner.store.read(read).await?;
+            // The list that it was found in may be older than its end; from here on nobody else has it.
+            let Some(row) = now_row.filter(|now| now.status.is_open() && now.not_before == row.not_before)
+            else {
+                return Ok(End::Rest);
+            };
             let parsed = Progress::of(&log)
                 .map_err(|e| e.to_string())
                 .and_then(|p| serde_json::from_str(&row.state).map(|s| (p, s)).map_err(|e| e.to_string()));

@@ -56,11 +56,14 @@ pub enum Resource {
     ActionList,
     Action,
     ActionEvent,
+    Migration,
+    /// The list around the migrations.
+    MigrationList,
 }
 
 impl Resource {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::ServerShow,
         Self::ServerDetail,
         Self::ServerUpdate,
@@ -80,6 +83,8 @@ impl Resource {
         Self::ActionList,
         Self::Action,
         Self::ActionEvent,
+        Self::Migration,
+        Self::MigrationList,
     ];
 }
 
@@ -111,6 +116,11 @@ pub enum Input {
     HypervisorsQuery,
     HypervisorQuery,
     ActionsQuery,
+    MigrationsQuery,
+    /// What is asked of a move of a running server.
+    LiveMigration,
+    /// What is asked of an evacuation.
+    Evacuation,
     /// The queries that knew unknown parameters longest.
     OtherQuery,
 }
@@ -180,6 +190,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         changes: &[Shown(&[Resource::Service], &["forced_down"])],
     },
     Entry {
+        minor: 14,
+        what: "An evacuation is no longer told where the disks are, and answers with nothing.",
+        changes: &[Restricted(&[Input::ServerAction], &["evacuate"])],
+    },
+    Entry {
         minor: 16,
         what: "Servers tell administrators how their host is.",
         changes: &[Shown(SERVER_READ, &["host_status"])],
@@ -199,6 +214,22 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
     },
     Entry { minor: 21, what: "The actions of deleted servers can be read.", changes: &[Behaviour] },
     Entry {
+        minor: 22,
+        what: "A move of a running server can be told to come to its end.",
+        changes: &[Operations],
+    },
+    Entry {
+        minor: 23,
+        what: "Moves of running servers are shown while they go on; migrations tell their kind.",
+        changes: &[Shown(&[Resource::Migration], &["migration_type"]), Operations],
+    },
+    Entry { minor: 24, what: "A move of a running server can be given up.", changes: &[Operations] },
+    Entry {
+        minor: 25,
+        what: "A move of a running server finds out how disks are moved, and asks no more about their size.",
+        changes: &[Restricted(&[Input::ServerAction], &["os-migrateLive"])],
+    },
+    Entry {
         minor: 26,
         what: "Servers have tags.",
         changes: &[
@@ -211,6 +242,16 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         minor: 28,
         what: "A hypervisor's CPU is an object instead of its text.",
         changes: &[Reshaped(&[Resource::Hypervisor], &["cpu_info"])],
+    },
+    Entry {
+        minor: 29,
+        what: "An evacuation may force its host.",
+        changes: &[Accepted(&[Input::Evacuation], &["force"])],
+    },
+    Entry {
+        minor: 30,
+        what: "A move of a running server may force its host.",
+        changes: &[Accepted(&[Input::LiveMigration], &["force"])],
     },
     Entry {
         minor: 31,
@@ -230,6 +271,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
             Shown(&[Resource::HypervisorList], &["hypervisors_links"]),
             Accepted(&[Input::HypervisorsQuery], &["limit", "marker"]),
         ],
+    },
+    Entry {
+        minor: 34,
+        what: "Who moves a running server no longer waits for what becomes of it.",
+        changes: &[Behaviour],
     },
     Entry {
         minor: 35,
@@ -343,6 +389,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         ],
     },
     Entry {
+        minor: 56,
+        what: "A cold migration may name its host.",
+        changes: &[Restricted(&[Input::ServerAction], &["migrate"])],
+    },
+    Entry {
         minor: 57,
         what: "Files are no longer put into a new server; a rebuild can give it other user data, and tells them.",
         changes: &[
@@ -365,6 +416,16 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         ],
     },
     Entry {
+        minor: 59,
+        what: "Migrations have a UUID, and are listed in pages and by time.",
+        changes: &[
+            Shown(&[Resource::Migration], &["uuid"]),
+            Shown(&[Resource::MigrationList], &["migrations_links"]),
+            Accepted(&[Input::MigrationsQuery], &["limit", "marker", "changes-since"]),
+            Closed(&[Input::MigrationsQuery]),
+        ],
+    },
+    Entry {
         minor: 61,
         what: "Flavors carry their extra specs.",
         changes: &[Shown(&[Resource::Flavor], &["extra_specs"])],
@@ -384,13 +445,21 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
     },
     Entry {
         minor: 66,
-        what: "Servers and their actions can be asked for by a latest time of change.",
-        changes: &[Accepted(&[Input::ServersQuery, Input::ActionsQuery], &["changes-before"])],
+        what: "Servers, their actions and migrations can be asked for by a latest time of change.",
+        changes: &[Accepted(
+            &[Input::ServersQuery, Input::ActionsQuery, Input::MigrationsQuery],
+            &["changes-before"],
+        )],
     },
     Entry {
         minor: 67,
         what: "A block device of a new server may name the type of its volume.",
         changes: &[Accepted(&[Input::ServerBlockDevice], &["volume_type"])],
+    },
+    Entry {
+        minor: 68,
+        what: "No host is forced any more.",
+        changes: &[Refused(&[Input::Evacuation, Input::LiveMigration], &["force"])],
     },
     Entry {
         minor: 71,
@@ -464,6 +533,14 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         minor: 77,
         what: "An unshelved server may be sent to a zone.",
         changes: &[Restricted(&[Input::ServerAction], &["unshelve"])],
+    },
+    Entry {
+        minor: 80,
+        what: "Migrations tell who asked for them.",
+        changes: &[
+            Shown(&[Resource::Migration], &["user_id", "project_id"]),
+            Accepted(&[Input::MigrationsQuery], &["user_id", "project_id"]),
+        ],
     },
     Entry { minor: 83, what: "Everybody may filter servers by more of their fields.", changes: &[Behaviour] },
     Entry {

@@ -22,6 +22,7 @@ mod images;
 mod keypairs;
 mod limits;
 pub mod links;
+mod migrations;
 mod quotas;
 pub mod request;
 mod routes;

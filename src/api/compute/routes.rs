@@ -2,7 +2,7 @@
 
 use super::{
     console_auth_tokens, extensions, flavors, gone, hypervisors, image_metadata, images, keypairs, limits,
-    quotas, servers, services, versions, zones,
+    migrations, quotas, servers, services, versions, zones,
 };
 use crate::api::router::{ALWAYS, Route, Router, Window};
 use crate::core::policy::Rule;
@@ -116,6 +116,8 @@ fn node_routes() -> Vec<Route> {
         route!(GET "/os-console-auth-tokens/{token}", until(30), CONSOLE_TOKEN, console_auth_tokens::refuse),
         route!(GET "/os-console-auth-tokens/{token}", from(31), CONSOLE_TOKEN, console_auth_tokens::show),
         route!(GET "/os-services", ALWAYS, Rule::Admin("os_compute_api:os-services:list"), services::list),
+        route!(GET "/os-migrations", ALWAYS, Rule::Manager("os_compute_api:os-migrations:index"),
+            migrations::list),
         route!(GET "/os-hypervisors", ALWAYS, Rule::Admin("os_compute_api:os-hypervisors:list"),
             hypervisors::list),
         route!(GET "/os-hypervisors/detail", ALWAYS, Rule::Admin("os_compute_api:os-hypervisors:list-detail"),
@@ -194,6 +196,14 @@ fn server_routes() -> Vec<Route> {
             servers::diagnostics::show_free),
         route!(GET "/servers/{id}/diagnostics", from(48), Rule::Admin("os_compute_api:os-server-diagnostics"),
             servers::diagnostics::show),
+        route!(GET "/servers/{id}/migrations", from(23),
+            Rule::Manager("os_compute_api:servers:migrations:index"), servers::moves::list),
+        route!(GET "/servers/{id}/migrations/{migration}", from(23),
+            Rule::Admin("os_compute_api:servers:migrations:show"), servers::moves::show),
+        route!(POST "/servers/{id}/migrations/{migration}/action", from(22),
+            Rule::Manager("os_compute_api:servers:migrations:force_complete"), servers::moves::force_complete),
+        route!(DELETE "/servers/{id}/migrations/{migration}", from(24),
+            Rule::Manager("os_compute_api:servers:migrations:delete"), servers::moves::abort),
         route!(GET "/servers/{id}/os-server-password", ALWAYS,
             Rule::Reader("os_compute_api:os-server-password:show"), servers::password::show),
         route!(DELETE "/servers/{id}/os-server-password", ALWAYS,

@@ -6,6 +6,7 @@
 pub mod action;
 pub mod create;
 pub mod decide;
+pub mod migration;
 pub mod naming;
 pub mod node;
 pub mod observe;
@@ -80,6 +81,10 @@ pub struct Server {
     pub shelved: Option<Shelved>,
     /// Since when the server waits to be reclaimed.
     pub soft_deleted_at: Option<Timestamp>,
+    /// The smallest root disk that a resize may give it: the one that it was made with, or what its image asked for.
+    pub min_disk_gib: u64,
+    /// What its image asked for.
+    pub min_ram_mib: u64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub launched_at: Option<Timestamp>,
@@ -91,6 +96,14 @@ impl Server {
     /// The name of the server's domain on the host: no text of a tenant's in it.
     pub fn instance_name(&self) -> String {
         instance_name(self.number)
+    }
+
+    /// The flavor that views show: while a resize is going on, still the old one.
+    pub fn shown_flavor(&self) -> &ServerFlavor {
+        match &self.resize {
+            Some(resize) if resize.finished_at.is_none() => &resize.old_flavor,
+            _ => &self.flavor,
+        }
     }
 }
 
@@ -148,11 +161,12 @@ impl DiskConfig {
     }
 }
 
-/// What a server remembers from the moment on when its resize begins until it is confirmed or reverted.
+/// What a server remembers from the moment on when its resize begins until it is confirmed or reverted. The server's own
+/// flavor is the new one all the while, so that room and quota are taken when the resize is accepted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Resize {
-    /// Names this one resize among all of the server; its disk layer carries it.
-    pub number: u64,
+    /// Of its [`migration::Migration`]. The new layers of the disks carry it.
+    pub number: i64,
     /// The flavor to go back to.
     pub old_flavor: ServerFlavor,
     /// `active` or `stopped`: what a revert goes back to.
@@ -333,6 +347,8 @@ pub(crate) fn sample() -> Server {
         rescue: None,
         shelved: None,
         soft_deleted_at: None,
+        min_disk_gib: 0,
+        min_ram_mib: 0,
         created_at: at,
         updated_at: at,
         launched_at: Some(at),

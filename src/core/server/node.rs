@@ -19,6 +19,8 @@ pub struct Node {
     pub shelved_offload_seconds: i64,
     /// For how many seconds a deleted server can be restored; 0 or less: not at all.
     pub reclaim_seconds: i64,
+    /// After which time a resize confirms itself; zero for never.
+    pub resize_confirm_window: Duration,
 }
 
 #[cfg(test)]
@@ -33,6 +35,7 @@ impl Node {
             force_config_drive: false,
             shelved_offload_seconds: 0,
             reclaim_seconds: 0,
+            resize_confirm_window: Duration::ZERO,
         }
     }
 }
@@ -62,6 +65,17 @@ impl Claim {
             cores: i64::from(flavor.vcpus),
             ram_mib: whole(flavor.ram_mib),
             disk_mib: whole(disk.saturating_add(flavor.swap_mib)),
+        }
+    }
+
+    /// What a resize takes beyond what the old size has: the vCPUs and the memory that it adds, since one guest runs at
+    /// a time, and all of the new disks, since the old ones stay until it is confirmed.
+    pub fn of_resize(old: &ServerFlavor, new: &ServerFlavor) -> Self {
+        let (old, new) = (Self::of(old), Self::of(new));
+        Self {
+            cores: (new.cores - old.cores).max(0),
+            ram_mib: new.ram_mib.saturating_sub(old.ram_mib).max(0),
+            disk_mib: new.disk_mib,
         }
     }
 
@@ -104,7 +118,8 @@ impl Capacity {
             ("disk", after.disk_mib, self.disk_mib, wanted.disk_mib, " MiB"),
         ];
         let (what, after, limit, wanted, unit) =
-            checks.into_iter().find(|(_, after, limit, _, _)| after > limit)?;
+            // What does not grow needs no room, however little there is.
+            checks.into_iter().find(|(_, after, limit, wanted, _)| *wanted > 0 && after > limit)?;
         let free = limit.saturating_sub(after.saturating_sub(wanted)).max(0);
         Some(format!(
             "There is not enough {what} on this host: {wanted}{unit} asked for, {free}{unit} of {limit}{unit} free."

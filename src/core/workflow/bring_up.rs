@@ -116,8 +116,8 @@ pub fn config_drive_bytes(
         .map_err(|error| StepError::of(&error))
 }
 
-/// Ensures that the domain is defined as the rows say, over the files that exist.
-pub async fn define(env: &ServerEnv, subject: &Subject) -> Result<(), StepError> {
+/// The files that the server runs on.
+pub async fn files(env: &ServerEnv, subject: &Subject) -> Result<ServerFiles, StepError> {
     // Where a config drive is matters here, not what is on it.
     let plan = disk_plan(&subject.server, subject.server.config_drive.then(Vec::new))?;
     let files = env.storage.find(&plan).await.blame("Looking for the disks")?;
@@ -133,6 +133,12 @@ pub async fn define(env: &ServerEnv, subject: &Subject) -> Result<(), StepError>
             "The rescue disk of the server is gone from this host. Unrescue it.",
         ));
     }
+    Ok(files)
+}
+
+/// Ensures that the domain is defined as the rows say, over the files that exist.
+pub async fn define(env: &ServerEnv, subject: &Subject) -> Result<(), StepError> {
+    let files = files(env, subject).await?;
     let spec = domain_spec(env, subject, &files);
     env.hypervisor.define(&spec).await.blame("Defining the guest")
 }

@@ -21,6 +21,10 @@ pub mod server_pause;
 pub mod server_reboot;
 pub mod server_rebuild;
 pub mod server_rescue;
+pub mod server_resize;
+pub mod server_resize_confirm;
+pub mod server_resize_revert;
+pub mod server_resize_window;
 pub mod server_restore;
 pub mod server_resume;
 pub mod server_shelve;
@@ -94,6 +98,10 @@ pub fn register(engine: Engine, env: &Arc<ServerEnv>) -> Engine {
         .register::<server_restore::ServerRestore>(env.clone())
         .register::<image_removal::ImageRemoval>(env.clone())
         .register::<due::Due>(env.clone())
+        .register::<server_resize::ServerResize>(env.clone())
+        .register::<server_resize_confirm::ServerResizeConfirm>(env.clone())
+        .register::<server_resize_revert::ServerResizeRevert>(env.clone())
+        .register::<server_resize_window::ServerResizeWindow>(env.clone())
 }
 
 /// What every task of a server knows.

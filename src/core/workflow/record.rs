@@ -25,6 +25,11 @@ pub fn begin(c: &Connection, task: &ServerTask, event: &str, now: Timestamp) -> 
     server_actions::begin_event(c, task.action, event, task.host.as_deref(), now)
 }
 
+/// Ends the events that run well, and begins the next one.
+pub fn next(c: &Connection, task: &ServerTask, event: &str, now: Timestamp) -> Result<(), StoreError> {
+    server_actions::next_event(c, task.action, event, task.host.as_deref(), now)
+}
+
 /// Ends the task well.
 pub fn succeed(
     c: &Connection,

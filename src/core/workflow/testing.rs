@@ -27,6 +27,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub const FLAVOR: &str = "tiny";
+/// More vCPUs and memory, the same disks.
+pub const WIDE: &str = "wide";
+/// More of everything.
+pub const LARGE: &str = "large";
+/// A smaller ephemeral disk.
+pub const BARE: &str = "bare";
 
 /// The machine and the disk, which outlive the process.
 pub struct Bench {
@@ -203,19 +209,26 @@ impl Process {
                 if flavors::any(c)? {
                     return Ok(());
                 }
-                let flavor = NewFlavor {
-                    id: Some(FLAVOR.into()),
-                    name: FLAVOR.into(),
-                    description: None,
-                    vcpus: 1,
-                    ram_mib: 64,
-                    disk_gib: 1,
-                    ephemeral_gib: 1,
-                    swap_mib: 64,
-                    rxtx_factor: 1.0,
-                    is_public: true,
-                };
-                flavors::insert(c, FLAVOR, &flavor, now)?.ok();
+                for (name, vcpus, ram_mib, disk_gib, ephemeral_gib, swap_mib) in [
+                    (FLAVOR, 1, 64, 1, 1, 64),
+                    (WIDE, 2, 128, 1, 1, 64),
+                    (LARGE, 4, 256, 3, 2, 0),
+                    (BARE, 1, 64, 1, 0, 64),
+                ] {
+                    let flavor = NewFlavor {
+                        id: Some(name.into()),
+                        name: name.into(),
+                        description: None,
+                        vcpus,
+                        ram_mib,
+                        disk_gib,
+                        ephemeral_gib,
+                        swap_mib,
+                        rxtx_factor: 1.0,
+                        is_public: true,
+                    };
+                    flavors::insert(c, name, &flavor, now)?.ok();
+                }
                 for resource in ["instances", "cores", "ram"] {
                     c.execute("INSERT INTO quota VALUES ('owner', ?1, -1)", [resource])?;
                 }

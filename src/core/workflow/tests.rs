@@ -1,9 +1,10 @@
 //! Every workflow under every fault: each step repeated, each step failed, each undo repeated, and a crash before and
 //! after each entry of the log. Then the rows and the host are compared with those of a twin that nothing happened to.
 
-use super::testing::{Bench, OnHost, Process, admin, everything, owner};
+use super::testing::{Bench, LARGE, OnHost, Process, admin, everything, owner};
 use crate::core::ids::ServerId;
 use crate::core::server::Server;
+use crate::core::server::migration::{MigrationQuery, MigrationStatus};
 use crate::core::server::node::Node;
 use crate::core::server::rebuild::RebuildServer;
 use crate::core::server::snapshot::Rotation;
@@ -17,6 +18,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 mod images;
+
+mod resize;
 
 /// One workflow: its steps, what comes before it, and how it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,10 +57,16 @@ enum Case {
     UnshelveOffloaded,
     SoftDelete,
     Restore,
+    Resize,
+    ResizeStopped,
+    Confirm,
+    ConfirmStopped,
+    Revert,
+    RevertStopped,
 }
 
 impl Case {
-    const ALL: [Self; 32] = [
+    const ALL: [Self; 38] = [
         Self::Create,
         Self::Delete,
         Self::Start,
@@ -90,6 +99,12 @@ impl Case {
         Self::UnshelveOffloaded,
         Self::SoftDelete,
         Self::Restore,
+        Self::Resize,
+        Self::ResizeStopped,
+        Self::Confirm,
+        Self::ConfirmStopped,
+        Self::Revert,
+        Self::RevertStopped,
     ];
 
     fn workflow(self) -> (&'static str, &'static [&'static str]) {
@@ -123,6 +138,13 @@ impl Case {
             Self::UnshelveOffloaded => ("server_unshelve", &["networking", "disks", "spawning"]),
             Self::SoftDelete => ("server_soft_delete", &["power_off"]),
             Self::Restore => ("server_restore", &["power_on"]),
+            Self::Resize | Self::ResizeStopped => {
+                ("server_resize", &["prep", "migrating", "migrated", "finish"])
+            }
+            Self::Confirm | Self::ConfirmStopped => ("server_resize_confirm", &["confirm"]),
+            Self::Revert | Self::RevertStopped => {
+                ("server_resize_revert", &["power_off", "disks", "finish", "stopped"])
+            }
         }
     }
 
@@ -139,6 +161,16 @@ impl Case {
         Bench::with_node(node)
     }
 
+    /// Whether this is about a resize, which has tests of its own.
+    fn resizes(self) -> bool {
+        self.is_stopped() || matches!(self, Self::Resize | Self::Confirm | Self::Revert)
+    }
+
+    /// Whether the server is stopped before it is resized.
+    fn is_stopped(self) -> bool {
+        matches!(self, Self::ResizeStopped | Self::ConfirmStopped | Self::RevertStopped)
+    }
+
     /// A server in the state that the workflow begins with.
     async fn prepare(self, bench: &Bench) -> (Process, Option<ServerId>) {
         let process = bench.start().await;
@@ -148,7 +180,13 @@ impl Case {
         let id = process.create(bench.command("web")).await;
         process.tasks.settled().await.unwrap();
         match self {
-            Self::Start | Self::RebuildStopped | Self::RescueStopped | Self::SnapshotStopped => {
+            Self::Start
+            | Self::RebuildStopped
+            | Self::RescueStopped
+            | Self::SnapshotStopped
+            | Self::ResizeStopped
+            | Self::ConfirmStopped
+            | Self::RevertStopped => {
                 process.servers.stop(&owner(), id).await.unwrap();
             }
             Self::Offload | Self::Unshelve | Self::UnshelveOffloaded => {
@@ -162,6 +200,10 @@ impl Case {
             _ => {}
         }
         process.tasks.settled().await.unwrap();
+        if matches!(self, Self::Confirm | Self::ConfirmStopped | Self::Revert | Self::RevertStopped) {
+            process.servers.resize(&owner(), id, LARGE.into(), None).await.unwrap();
+            process.tasks.settled().await.unwrap();
+        }
         if matches!(self, Self::StopDeaf | Self::RebootDeaf) {
             bench.hypervisor.set_manners(id, Manners::Deaf);
         }
@@ -218,6 +260,13 @@ impl Case {
             }
             Self::SoftDelete => process.servers.delete(&owner, id, false).await.unwrap(),
             Self::Restore => process.servers.restore(&owner, id).await.unwrap(),
+            Self::Resize | Self::ResizeStopped => {
+                process.servers.resize(&owner, id, LARGE.into(), None).await.unwrap();
+            }
+            Self::Confirm | Self::ConfirmStopped => {
+                process.servers.confirm_resize(&owner, id).await.unwrap();
+            }
+            Self::Revert | Self::RevertStopped => process.servers.revert_resize(&owner, id).await.unwrap(),
         }
         id
     }
@@ -265,6 +314,12 @@ struct Outcome {
     rescue: (bool, bool, bool),
     password: Option<String>,
     reservations: usize,
+    flavor: String,
+    /// GiB of the root disk.
+    disk: Option<u64>,
+    vcpus: Option<u32>,
+    layers: usize,
+    migrations: Vec<MigrationStatus>,
     actions: Vec<(String, Option<String>, Vec<(String, Option<String>)>)>,
     /// The states of the images that were made of the server.
     images: Vec<String>,
@@ -275,7 +330,7 @@ struct Outcome {
 async fn outcome(bench: &Bench, process: &Process, id: ServerId) -> Outcome {
     let row: Server = process.row(id).await;
     let store = &process.store;
-    let (fault, nics, actions, images) = store
+    let (fault, nics, actions, images, migrations) = store
         .read::<_, crate::store::StoreError, _>(move |c| {
             use crate::store::{server_actions as rows, server_ports};
             let fault = rows::fault(c, id)?.is_some();
@@ -292,7 +347,10 @@ async fn outcome(bench: &Bench, process: &Process, id: ServerId) -> Outcome {
             )?;
             let images = images.query_map([id.to_string()], |row| row.get(0))?;
             let images = images.collect::<Result<Vec<String>, _>>()?;
-            Ok((fault, nics, actions, images))
+            let query = MigrationQuery { limit: 10, ..MigrationQuery::default() };
+            let migrations = crate::store::server_migrations::list(c, &query)?.unwrap_or_default();
+            let migrations = migrations.into_iter().map(|found| found.status).collect();
+            Ok((fault, nics, actions, images, migrations))
         })
         .await
         .unwrap();
@@ -308,6 +366,7 @@ async fn outcome(bench: &Bench, process: &Process, id: ServerId) -> Outcome {
         fault,
         nics,
         domain: domains.domains.get(&id).map(|domain| (domain.state, domain.boots)),
+        vcpus: domains.domains.get(&id).map(|domain| domain.spec.vcpus),
         files: files.contains_key(&id),
         rescue: (
             row.rescue.is_some(),
@@ -317,6 +376,10 @@ async fn outcome(bench: &Bench, process: &Process, id: ServerId) -> Outcome {
             }),
         ),
         password: bench.hypervisor.password_of(id, "root"),
+        disk: files.get(&id).map(|plan| plan.root_gib),
+        layers: bench.storage.layers().len(),
+        flavor: row.flavor.id,
+        migrations,
         reservations: networks.networks.values().map(|network| network.ports.len()).sum(),
         actions,
         images,
@@ -346,7 +409,13 @@ async fn twins_end_where_the_table_says() {
     for case in Case::ALL {
         let (outcome, _) = run(case, None).await;
         let vm = match case {
-            Case::Stop | Case::StopDeaf | Case::RebuildStopped | Case::SnapshotStopped => VmState::Stopped,
+            Case::Stop
+            | Case::StopDeaf
+            | Case::RebuildStopped
+            | Case::SnapshotStopped
+            | Case::ConfirmStopped
+            | Case::RevertStopped => VmState::Stopped,
+            Case::Resize | Case::ResizeStopped => VmState::Resized,
             Case::Delete | Case::DeleteSuspended => VmState::Deleted,
             Case::Pause => VmState::Paused,
             Case::Suspend => VmState::Suspended,
@@ -367,8 +436,10 @@ async fn twins_end_where_the_table_says() {
             | Case::Rescue
             | Case::RescueStopped
             | Case::Unshelve
-            | Case::Restore => 2,
-            Case::Unrescue => 3,
+            | Case::Restore
+            | Case::Resize
+            | Case::Confirm => 2,
+            Case::Unrescue | Case::Revert => 3,
             // What was in the guest's memory is still there, or the domain is a new one.
             _ => 1,
         };
@@ -403,8 +474,9 @@ async fn twins_end_where_the_table_says() {
             assert_eq!(*message, None, "{case:?} {action}");
             let count = match (action.as_str(), case) {
                 ("rebuild", Case::RebuildStopped) => 3,
-                ("rebuild", _) => 2,
-                ("unshelve", Case::UnshelveOffloaded) => 3,
+                ("rebuild", _) | ("revertResize", Case::Revert) => 2,
+                ("unshelve", Case::UnshelveOffloaded) | ("revertResize", _) => 3,
+                ("resize", _) => 5,
                 _ => 1,
             };
             assert!(
@@ -511,7 +583,7 @@ async fn a_failed_action_leaves_the_server_as_the_table_says() {
         // It goes on until it is done.
         Case::Offload,
     ];
-    for case in Case::ALL.into_iter().filter(|case| !skipped.contains(case)) {
+    for case in Case::ALL.into_iter().filter(|case| !skipped.contains(case) && !case.resizes()) {
         for step in case.workflow().1 {
             for moment in [Moment::AfterStart, Moment::AfterRun] {
                 let (outcome, met) = run(case, Some((step, moment, Effect::Fail))).await;

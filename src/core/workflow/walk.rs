@@ -3,7 +3,7 @@
 //! After each move everything is let come to rest, and then: no row is in an illegal state, a task state is set exactly
 //! while a task is open, and the host has exactly what the living servers should have. Deleted servers own nothing.
 
-use super::testing::{Bench, Process, owner};
+use super::testing::{Bench, FLAVOR, Process, WIDE, owner};
 use crate::core::ids::ServerId;
 use crate::core::reconcile::power_sync::sync_all;
 use crate::core::server::state::{PowerState, VmState};
@@ -28,6 +28,13 @@ enum Expected {
     Rescued,
     /// Shelved, and nothing of it on the host.
     Shelved,
+    /// Resized, and not yet confirmed.
+    Resized {
+        /// Whether it was active before.
+        active: bool,
+        /// Whether its guest runs.
+        on: bool,
+    },
     /// A fault of the host was met: whatever the failure rules allow.
     Unsure,
     Deleted,
@@ -50,11 +57,14 @@ enum Verb {
     Snapshot,
     Shelve,
     Unshelve,
+    Resize,
+    Confirm,
+    Revert,
     Delete,
 }
 
 impl Verb {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 19] = [
         Self::Start,
         Self::Stop,
         Self::RebootSoft,
@@ -70,6 +80,9 @@ impl Verb {
         Self::Snapshot,
         Self::Shelve,
         Self::Unshelve,
+        Self::Resize,
+        Self::Confirm,
+        Self::Revert,
         Self::Delete,
     ];
 
@@ -91,6 +104,9 @@ impl Verb {
             Self::Snapshot => ("server_snapshot", &["settle", "copy", "publish", "rotate"]),
             Self::Shelve => ("server_shelve", &["power_off", "copy", "publish"]),
             Self::Unshelve => ("server_unshelve", &["networking", "disks", "spawning"]),
+            Self::Resize => ("server_resize", &["prep", "migrating", "migrated", "finish"]),
+            Self::Confirm => ("server_resize_confirm", &["confirm"]),
+            Self::Revert => ("server_resize_revert", &["power_off", "disks", "finish", "stopped"]),
             Self::Delete => ("server_delete", &["domain", "remains"]),
         }
     }
@@ -105,6 +121,7 @@ impl Verb {
             (_, Expected::Rescued) => None,
             (Self::Rebuild, Expected::Active | Expected::Stopped) => Some(from),
             (Self::Rescue, Expected::Active | Expected::Stopped) => Some(Expected::Rescued),
+            (Self::RebootHard, Expected::Resized { .. }) => None,
             (Self::Start, Expected::Stopped)
             | (Self::RebootSoft, Expected::Active)
             | (Self::Unpause, Expected::Paused)
@@ -116,11 +133,17 @@ impl Verb {
             (Self::Stop, Expected::Active) => Some(Expected::Stopped),
             (Self::Pause, Expected::Active) => Some(Expected::Paused),
             (Self::Suspend, Expected::Active) => Some(Expected::Suspended),
-            (Self::CrashDump, Expected::Active | Expected::Paused) => Some(from),
             (Self::Unshelve, Expected::Shelved) => Some(Expected::Active),
-            (_, Expected::Shelved) => None,
+            (_, Expected::Shelved) | (Self::Snapshot | Self::Shelve, Expected::Resized { .. }) => None,
             (Self::Snapshot, _) => Some(from),
             (Self::Shelve, _) => Some(Expected::Shelved),
+            (Self::CrashDump, Expected::Active | Expected::Paused | Expected::Resized { .. }) => Some(from),
+            (Self::Resize, Expected::Active) => Some(Expected::Resized { active: true, on: true }),
+            (Self::Resize, Expected::Stopped) => Some(Expected::Resized { active: false, on: false }),
+            (Self::Confirm, Expected::Resized { on: true, .. })
+            | (Self::Revert, Expected::Resized { active: true, .. }) => Some(Expected::Active),
+            (Self::Confirm, Expected::Resized { on: false, .. })
+            | (Self::Revert, Expected::Resized { active: false, .. }) => Some(Expected::Stopped),
             _ => None,
         }
     }
@@ -218,11 +241,18 @@ impl ReferenceStateMachine for Model {
             },
             Move::ActThenDelete(id, _) => state[*id] = Expected::Deleted,
             Move::GuestGoesOff(id, _) => {
-                if matches!(state[*id], Expected::Active | Expected::Paused) {
-                    state[*id] = Expected::Stopped;
+                state[*id] = match state[*id] {
+                    Expected::Active | Expected::Paused => Expected::Stopped,
+                    Expected::Resized { active, .. } => Expected::Resized { active, on: false },
+                    other => other,
+                };
+            }
+            Move::GuestIsStarted(id) => {
+                if let Expected::Resized { on, .. } = &mut state[*id] {
+                    *on = true;
                 }
             }
-            Move::GuestIsStarted(_) | Move::BecomeDeaf(_) | Move::Restart => {}
+            Move::BecomeDeaf(_) | Move::Restart => {}
         }
         state
     }
@@ -291,6 +321,13 @@ impl System {
                 }
                 Verb::Shelve => servers.shelve(&owner, id).await,
                 Verb::Unshelve => servers.unshelve(&owner, id, Destination::default()).await,
+                Verb::Resize => {
+                    let row = self.process().row(id).await;
+                    let other = if row.flavor.id == FLAVOR { WIDE } else { FLAVOR };
+                    servers.resize(&owner, id, other.into(), None).await
+                }
+                Verb::Confirm => servers.confirm_resize(&owner, id).await,
+                Verb::Revert => servers.revert_resize(&owner, id).await,
                 Verb::Delete => servers.delete(&owner, id, false).await,
             }
         })
@@ -406,6 +443,7 @@ impl StateMachineTest for Walk {
         assert!(open.is_empty());
         let host = system.bench.on_host();
         assert!(host.domains.copies.is_empty() && host.domains.frozen.is_empty() && host.captures.is_empty());
+        let layers = system.bench.storage.layers();
         let mut living = 0;
         for (row, expected) in rows.into_iter().zip(expected) {
             let row = row.unwrap();
@@ -418,6 +456,7 @@ impl StateMachineTest for Walk {
                 Expected::Deleted => {
                     assert!(row.deleted_at.is_some(), "{row:?}");
                     assert!(domain.is_none() && !has_files, "{row:?} {domain:?}");
+                    assert!(!layers.contains(&row.id), "{row:?}");
                     continue;
                 }
                 Expected::Active => {
@@ -448,8 +487,14 @@ impl StateMachineTest for Walk {
                     assert_eq!(row.vm_state, VmState::ShelvedOffloaded, "{row:?}");
                     assert!(row.host.is_none() && domain.is_none() && !has_files, "{row:?} {domain:?}");
                 }
+                Expected::Resized { on, .. } => {
+                    assert_eq!(row.vm_state, VmState::Resized, "{row:?}");
+                    assert_eq!(domain == Some(DomainState::Running), *on, "{row:?} {domain:?}");
+                    assert!(layers.contains(&row.id) && row.resize.is_some(), "{row:?}");
+                }
                 Expected::Unsure => match row.vm_state {
                     VmState::ShelvedOffloaded => assert!(domain.is_none() && !has_files),
+                    VmState::Resized => assert!(domain.is_some() && row.resize.is_some()),
                     VmState::Active => assert_eq!(domain, Some(DomainState::Running)),
                     VmState::Stopped => {
                         assert!(matches!(domain, Some(DomainState::ShutOff | DomainState::Crashed)));
@@ -458,6 +503,9 @@ impl StateMachineTest for Walk {
                     VmState::Error | VmState::Paused | VmState::Suspended | VmState::Rescued => {}
                     other => panic!("{other} after a fault"),
                 },
+            }
+            if *expected != Expected::Unsure {
+                assert_eq!(row.resize.is_some(), row.vm_state == VmState::Resized, "{row:?}");
             }
             living += usize::from(row.host.is_some());
         }

@@ -10,6 +10,7 @@ mod console;
 mod error;
 mod images;
 pub mod inspect;
+mod layers;
 mod qemu_img;
 mod rescue;
 mod server_disks;

@@ -56,3 +56,11 @@ pub(super) async fn convert(input: &Path, from: &str, output: &Path) -> Result<(
     command.arg(input).arg(output).run().await?;
     Ok(())
 }
+
+/// Writes what the layers above `lowest` hold into it, and makes it as large as `top`. All of them show the same
+/// afterwards, and at every moment in between.
+pub(super) async fn commit(top: &Path, lowest: &Path) -> Result<(), DiskError> {
+    let command = qemu_img().timeout(LONG).args(["commit", "-q", "-f", "qcow2", "-d", "-b"]);
+    command.arg(lowest).arg(top).run().await?;
+    Ok(())
+}

@@ -7,6 +7,7 @@ use super::blocking;
 use super::error::{Context, DiskError};
 use super::images::{ImageStore, VettedImage};
 use super::inspect::{BackingReference, Qcow2Header, ReadAt};
+use super::layers;
 use super::qemu_img;
 use super::tree::{SERVERS, Tree, with_suffix};
 use crate::core::ids::ServerId;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
+pub(super) const GIB: u64 = 1 << 30;
 const SECTOR: u64 = 512;
 /// A header and its tables; what a new overlay takes at first.
 const OVERLAY_BYTES: u64 = MIB;
@@ -42,7 +43,7 @@ pub enum DiskRole {
 }
 
 impl DiskRole {
-    fn file_name(self) -> String {
+    pub(super) fn file_name(self) -> String {
         match self {
             Self::Root => "disk".into(),
             Self::Rescue => "disk.rescue".into(),
@@ -62,9 +63,9 @@ impl DiskRole {
 /// A disk of a server, complete on the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
-    path: PathBuf,
-    format: DiskFormat,
-    virtual_size: u64,
+    pub(super) path: PathBuf,
+    pub(super) format: DiskFormat,
+    pub(super) virtual_size: u64,
 }
 
 impl Disk {
@@ -132,12 +133,16 @@ impl ServerDisks {
     ) -> Result<Disk, DiskError> {
         let base = self.images.ensure_base(image).await?;
         let bytes = overlay_size(base.virtual_size, size_gib)?;
-        self.make_overlay(server, DiskRole::Root, &base.path, base.format, bytes).await
+        let disk = self.make_overlay(server, DiskRole::Root, &base.path, base.format, bytes).await?;
+        self.forget_loose_layers(server).await?;
+        Ok(disk)
     }
 
     /// Replaces the root disk, and all that was on it, by an empty one of `size_gib` GiB. The domain must not run.
     pub async fn empty_root_disk(&self, server: ServerId, size_gib: u64) -> Result<Disk, DiskError> {
-        self.make_disk(server, DiskRole::Root, None, size_gib.saturating_mul(GIB)).await
+        let disk = self.make_disk(server, DiskRole::Root, None, size_gib.saturating_mul(GIB)).await?;
+        self.forget_loose_layers(server).await?;
+        Ok(disk)
     }
 
     async fn ensure_overlay(
@@ -163,7 +168,7 @@ impl ServerDisks {
     }
 
     /// The disk and what it stands on, if it exists.
-    async fn overlay(
+    pub(super) async fn overlay(
         &self,
         server: ServerId,
         role: DiskRole,
@@ -199,7 +204,17 @@ impl ServerDisks {
         base: Option<(&Path, DiskFormat)>,
         bytes: u64,
     ) -> Result<Disk, DiskError> {
-        let name = disk_name(server, role);
+        self.make_named(server, disk_name(server, role), base, bytes).await
+    }
+
+    /// A new qcow2 disk under a name in the server's folder.
+    pub(super) async fn make_named(
+        &self,
+        server: ServerId,
+        name: PathBuf,
+        base: Option<(&Path, DiskFormat)>,
+        bytes: u64,
+    ) -> Result<Disk, DiskError> {
         let new = with_suffix(&name, ".new");
         let tree = Arc::clone(&self.tree);
         let made = new.clone();
@@ -273,6 +288,9 @@ impl ServerDisks {
         match role.format() {
             DiskFormat::Qcow2 => Ok(self.overlay(server, role).await?.map(|(disk, _)| disk)),
             DiskFormat::Raw => {
+                if let Some(layer) = self.top_layer(server, role).await? {
+                    return Ok(Some(layer));
+                }
                 let tree = Arc::clone(&self.tree);
                 blocking(move || {
                     let name = disk_name(server, role);
@@ -286,43 +304,12 @@ impl ServerDisks {
         }
     }
 
-    /// Ensures that there is no such disk.
+    /// Ensures that there is no such disk, and nothing of its layers.
     pub async fn remove_disk(&self, server: ServerId, role: DiskRole) -> Result<(), DiskError> {
         let tree = Arc::clone(&self.tree);
-        blocking(move || tree.remove_file(&disk_name(server, role)).map(drop)).await
-    }
-
-    /// Puts a new layer of `size_gib` GiB (0 or less than before: the size that it has) over the root disk and leaves what is
-    /// below untouched, so that [`Self::revert_resize`] is a rename. `resize` names this one resize. The domain must not run.
-    pub async fn begin_resize(
-        &self,
-        server: ServerId,
-        resize: u64,
-        size_gib: u64,
-    ) -> Result<Disk, DiskError> {
-        let (disk, backing) = self.root_disk(server).await?;
-        let kept = kept_name(server, resize);
-        let below = self.tree.path(&kept);
-        if stands_on(backing.as_ref(), &below, DiskFormat::Qcow2) {
-            return Ok(disk);
-        }
-        let tree = Arc::clone(&self.tree);
-        blocking(move || tree.link(&disk_name(server, DiskRole::Root), &kept)).await?;
-        let bytes = disk.virtual_size.max(size_gib.saturating_mul(GIB));
-        self.make_overlay(server, DiskRole::Root, &below, DiskFormat::Qcow2, bytes).await
-    }
-
-    /// Ensures that the root disk is the one from before this resize. The domain must not run.
-    pub async fn revert_resize(&self, server: ServerId, resize: u64) -> Result<(), DiskError> {
-        let tree = Arc::clone(&self.tree);
         blocking(move || {
-            let (kept, root) = (kept_name(server, resize), disk_name(server, DiskRole::Root));
-            if !tree.exists(&kept)? {
-                return Ok(());
-            }
-            // Renaming one name of a file to another name of the same file does nothing; hence the removal.
-            tree.rename(&kept, &root)?;
-            tree.remove_file(&kept).map(drop)
+            layers::remove_all(&tree, server, role)?;
+            tree.remove_file(&disk_name(server, role)).map(drop)
         })
         .await
     }
@@ -438,13 +425,8 @@ pub(super) fn folder_name(server: ServerId) -> PathBuf {
     Path::new(SERVERS).join(server.to_string())
 }
 
-fn disk_name(server: ServerId, role: DiskRole) -> PathBuf {
+pub(super) fn disk_name(server: ServerId, role: DiskRole) -> PathBuf {
     folder_name(server).join(role.file_name())
-}
-
-/// What the root disk was before a resize.
-fn kept_name(server: ServerId, resize: u64) -> PathBuf {
-    folder_name(server).join(format!("disk.before-{resize}"))
 }
 
 pub(super) fn console_name(server: ServerId) -> PathBuf {
@@ -462,7 +444,7 @@ pub(super) fn overlay_size(image: u64, size_gib: u64) -> Result<u64, DiskError> 
     }
 }
 
-fn stands_on(backing: Option<&BackingReference>, path: &Path, format: DiskFormat) -> bool {
+pub(super) fn stands_on(backing: Option<&BackingReference>, path: &Path, format: DiskFormat) -> bool {
     backing.is_some_and(|backing| {
         backing.name == path.as_os_str().as_bytes()
             && backing.format.as_deref() == Some(qemu_img::name(format).as_bytes())

@@ -111,32 +111,6 @@ async fn sizes_follow_the_image_when_the_flavor_has_none() {
 }
 
 #[tokio::test]
-async fn a_resize_can_be_taken_back_and_repeated() {
-    let host = host();
-    let image = host.image(b"system", ImageFormat::Raw).await;
-    let server = ServerId::random();
-    let disk = host.disks.ensure_root_disk(server, &image, 1).await.expect("disk");
-    let inode = || std::fs::metadata(disk.path()).expect("file").ino();
-    let original = inode();
-    let grown = host.disks.begin_resize(server, 7, 3).await.expect("resize");
-    assert_eq!((grown.path(), grown.virtual_size()), (disk.path(), 3 << 30));
-    assert_eq!(host.disks.begin_resize(server, 7, 3).await.expect("again"), grown);
-    assert_eq!(info(&grown).await.as_array().map(Vec::len), Some(3), "the chain");
-    assert_eq!(content(&grown, 6).await, b"system");
-    host.disks.revert_resize(server, 7).await.expect("revert");
-    host.disks.revert_resize(server, 7).await.expect("again");
-    assert_eq!(inode(), original);
-    // A crash between keeping the old disk and making the new layer.
-    std::fs::hard_link(disk.path(), host.disks.tree.path(&kept_name(server, 8))).expect("link");
-    let grown = host.disks.begin_resize(server, 8, 2).await.expect("resize");
-    assert_eq!(grown.virtual_size(), 2 << 30);
-    host.disks.revert_resize(server, 8).await.expect("revert");
-    std::fs::hard_link(disk.path(), host.disks.tree.path(&kept_name(server, 9))).expect("link");
-    host.disks.revert_resize(server, 9).await.expect("revert of nothing");
-    assert_eq!((inode(), host.disks.tree.exists(&kept_name(server, 9)).expect("look")), (original, false));
-}
-
-#[tokio::test]
 async fn ephemeral_and_swap_disks_are_ready_for_use_and_sparse() {
     let host = host();
     let server = ServerId::random();

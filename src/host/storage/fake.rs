@@ -12,6 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Default)]
 struct Inner {
     servers: BTreeMap<ServerId, DiskPlan>,
+    /// What lies below the layers that resizes made.
+    below: BTreeMap<(ServerId, i64), DiskPlan>,
     consoles: BTreeMap<ServerId, Vec<u8>>,
     /// How often the root disk of a server was replaced.
     replaced: BTreeMap<ServerId, u32>,
@@ -57,6 +59,11 @@ impl FakeStorage {
     /// The servers that have a copy of their root disk.
     pub fn captures(&self) -> BTreeSet<ServerId> {
         self.lock().captures.keys().copied().collect()
+    }
+
+    /// Whose disks lie below layers that resizes made, once for each.
+    pub fn layers(&self) -> Vec<ServerId> {
+        self.lock().below.keys().map(|(server, _)| *server).collect()
     }
 
     /// Lets the next `count` changes fail as on a full disk.
@@ -159,9 +166,37 @@ impl Storage for FakeStorage {
         Ok(())
     }
 
+    async fn begin_resize(&self, plan: &DiskPlan, resize: i64) -> Result<(), DiskError> {
+        let mut inner = self.change()?;
+        let Some(old) = inner.servers.get(&plan.server).cloned() else {
+            return Err(DiskError::NotFound(format!("the root disk of server {}", plan.server)));
+        };
+        if inner.below.contains_key(&(plan.server, resize)) {
+            return Ok(());
+        }
+        let new = DiskPlan { config_drive: old.config_drive.clone(), ..plan.clone() };
+        inner.below.insert((plan.server, resize), old);
+        inner.servers.insert(plan.server, new);
+        Ok(())
+    }
+
+    async fn revert_resize(&self, plan: &DiskPlan, resize: i64) -> Result<(), DiskError> {
+        let mut inner = self.change()?;
+        if let Some(old) = inner.below.remove(&(plan.server, resize)) {
+            inner.servers.insert(plan.server, old);
+        }
+        Ok(())
+    }
+
+    async fn merge_layers(&self, server: ServerId) -> Result<(), DiskError> {
+        self.change()?.below.retain(|(owner, _), _| *owner != server);
+        Ok(())
+    }
+
     async fn remove(&self, server: ServerId) -> Result<(), DiskError> {
         let mut inner = self.change()?;
         inner.servers.remove(&server);
+        inner.below.retain(|(owner, _), _| *owner != server);
         inner.consoles.remove(&server);
         inner.captures.remove(&server);
         Ok(())

@@ -13,6 +13,9 @@ use crate::core::ids::{ImageId, ServerId};
 use async_trait::async_trait;
 use std::path::PathBuf;
 
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
 /// The disks that a server should have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskPlan {
@@ -102,6 +105,16 @@ pub trait Storage: Send + Sync {
 
     /// Ensures that nothing is left of what the server was rescued with. The rescue system is off.
     async fn remove_rescue(&self, server: ServerId) -> Result<(), DiskError>;
+    /// Puts new layers over the disks, of the sizes in the plan, and leaves what is below untouched; it costs the same
+    /// whatever the disks hold. What is on a swap disk is lost. `resize` names this one resize among all of the server.
+    /// The guest is off.
+    async fn begin_resize(&self, plan: &DiskPlan, resize: i64) -> Result<(), DiskError>;
+
+    /// Ensures that the disks are those from before this resize, of which `plan` tells. The guest is off.
+    async fn revert_resize(&self, plan: &DiskPlan, resize: i64) -> Result<(), DiskError>;
+
+    /// Brings the layers of confirmed resizes together. The guest is off, and no resize waits to be taken back.
+    async fn merge_layers(&self, server: ServerId) -> Result<(), DiskError>;
 
     /// Ensures that nothing of the server is on the disk.
     async fn remove(&self, server: ServerId) -> Result<(), DiskError>;
@@ -211,6 +224,15 @@ impl DiskStorage {
         Ok(Some(file(&self.disks.ensure_blank_disk(server, role, size_mib).await?)))
     }
 
+    /// Ensures a swap disk of this size, and a fresh one if it had another: nothing on it outlives a shut down.
+    async fn resize_swap(&self, server: ServerId, size_mib: u64) -> Result<(), DiskError> {
+        let found = self.disks.disk(server, DiskRole::Swap).await?;
+        if found.is_some_and(|disk| disk.virtual_size() != size_mib.saturating_mul(MIB)) {
+            self.disks.remove_disk(server, DiskRole::Swap).await?;
+        }
+        self.ensure_blank(server, DiskRole::Swap, size_mib).await.map(drop)
+    }
+
     async fn ensure_config_drive(&self, plan: &DiskPlan) -> Result<Option<PathBuf>, DiskError> {
         match &plan.config_drive {
             Some(bytes) => Ok(Some(self.disks.ensure_config_drive(plan.server, bytes.clone()).await?)),
@@ -301,6 +323,36 @@ impl Storage for DiskStorage {
 
     async fn remove_rescue(&self, server: ServerId) -> Result<(), DiskError> {
         self.disks.remove_rescue(server).await
+    }
+
+    async fn begin_resize(&self, plan: &DiskPlan, resize: i64) -> Result<(), DiskError> {
+        let server = plan.server;
+        let root = plan.root_gib.saturating_mul(GIB);
+        self.disks.begin_resize(server, DiskRole::Root, resize, root).await?;
+        let ephemeral = DiskRole::Ephemeral(0);
+        if self.disks.disk(server, ephemeral).await?.is_some() {
+            let bytes = plan.ephemeral_gib.saturating_mul(GIB);
+            self.disks.begin_resize(server, ephemeral, resize, bytes).await?;
+        } else {
+            self.ensure_blank(server, ephemeral, plan.ephemeral_gib.saturating_mul(1024)).await?;
+        }
+        self.resize_swap(server, plan.swap_mib).await
+    }
+
+    async fn revert_resize(&self, plan: &DiskPlan, resize: i64) -> Result<(), DiskError> {
+        let server = plan.server;
+        self.disks.revert_resize(server, DiskRole::Root, resize).await?;
+        if plan.ephemeral_gib == 0 {
+            self.disks.remove_disk(server, DiskRole::Ephemeral(0)).await?;
+        } else {
+            self.disks.revert_resize(server, DiskRole::Ephemeral(0), resize).await?;
+        }
+        self.resize_swap(server, plan.swap_mib).await
+    }
+
+    async fn merge_layers(&self, server: ServerId) -> Result<(), DiskError> {
+        self.disks.merge_layers(server, DiskRole::Root).await?;
+        self.disks.merge_layers(server, DiskRole::Ephemeral(0)).await
     }
 
     async fn remove(&self, server: ServerId) -> Result<(), DiskError> {

@@ -5,6 +5,7 @@ mod full_disk;
 mod power;
 mod rebuild;
 mod rescue;
+mod resize;
 mod shelve;
 mod snapshot;
 

@@ -139,12 +139,12 @@ async fn a_guest_boots_from_an_overlay_is_resized_reverted_and_captured() {
     assert!(files.disks.disk_usage(server).await.unwrap() > 1 << 20);
 
     files.here.host.destroy(spec.id).await.unwrap();
-    let grown = files.disks.begin_resize(server, 1, 2).await.unwrap();
+    let grown = files.disks.begin_resize(server, DiskRole::Root, 1, 2 << 30).await.unwrap();
     assert_eq!(grown.path(), disk.path());
     files.boot(&spec, server, &["disk vda size_mib=2048", "ready "]).await;
     assert_sealed(&base);
     files.here.host.destroy(spec.id).await.unwrap();
-    files.disks.revert_resize(server, 1).await.unwrap();
+    files.disks.revert_resize(server, DiskRole::Root, 1).await.unwrap();
     files.boot(&spec, server, &["disk vda size_mib=1024", "ready "]).await;
     files.here.host.destroy(spec.id).await.unwrap();
     run("qemu-img", &["check", "-q", "-f", "qcow2", disk.path().to_str().unwrap()]);

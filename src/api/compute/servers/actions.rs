@@ -1,6 +1,6 @@
 //! `POST /servers/{id}/action`: one key says what is to be done, its value how.
 
-use super::{authorize, consoles, id, images, power, rebuild, rescue, shelve, tables};
+use super::{authorize, consoles, id, images, moves, power, rebuild, rescue, resize, shelve, tables};
 use crate::api::call::{Call, Outcome, Reply};
 use crate::api::compute::request;
 use crate::api::compute::schema::{self, Schema, wire};
@@ -184,6 +184,36 @@ pub static ACTIONS: &[Action] = &[
         &tables::ANY_ACTION,
         shelve::restore
     ),
+    action!("resize", ALWAYS, Rule::Member("os_compute_api:servers:resize"), &resize::BODY, resize::resize),
+    action!(
+        "confirmResize",
+        ALWAYS,
+        Rule::Member("os_compute_api:servers:confirm_resize"),
+        &tables::ANY_ACTION,
+        resize::confirm
+    ),
+    action!(
+        "revertResize",
+        ALWAYS,
+        Rule::Member("os_compute_api:servers:revert_resize"),
+        &tables::ANY_ACTION,
+        resize::revert
+    ),
+    action!(
+        "migrate",
+        ALWAYS,
+        Rule::Manager("os_compute_api:os-migrate-server:migrate"),
+        &moves::MIGRATE,
+        moves::migrate
+    ),
+    action!(
+        "os-migrateLive",
+        ALWAYS,
+        Rule::Manager("os_compute_api:os-migrate-server:migrate_live"),
+        &moves::MIGRATE_LIVE,
+        moves::migrate_live
+    ),
+    action!("evacuate", ALWAYS, Rule::Admin("os_compute_api:os-evacuate"), &moves::EVACUATE, moves::evacuate),
     action!("resetNetwork", ALWAYS, Rule::Token, &tables::ANY_ACTION, gone),
 ];
 

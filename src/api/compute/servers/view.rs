@@ -48,7 +48,7 @@ impl Serialize for ServerView<'_> {
         out.field("metadata", &server.metadata)?;
         out.field("hostId", &host_id(&server.project_id, server.host.as_deref()))?;
         out.field("image", &ImageView { server, scene })?;
-        out.field("flavor", &FlavorView { flavor: &server.flavor, scene })?;
+        out.field("flavor", &FlavorView { flavor: server.shown_flavor(), scene })?;
         out.field("created", &seconds_z(server.created_at))?;
         out.field("updated", &seconds_z(server.updated_at))?;
         out.field("addresses", &Addresses { detail: self.detail, extended: scene.shape })?;

@@ -7,6 +7,7 @@ use crate::api::compute::hypervisors::{HypervisorView, Page as HypervisorPage};
 use crate::api::compute::keypairs::{Extent, KeypairView, Page as KeypairPage};
 use crate::api::compute::limits::Absolute;
 use crate::api::compute::links::{Base, NextLink};
+use crate::api::compute::migrations::{MigrationView, Page as MigrationPage};
 use crate::api::compute::quotas::QuotaView;
 use crate::api::compute::servers::history::{ActionView, EventView, Page as ActionPage};
 use crate::api::compute::servers::view::{Scene, ServerView};
@@ -14,10 +15,11 @@ use crate::api::compute::services::{Ids, ServiceView};
 use crate::api::version::ledger::Change;
 use crate::core::clock::from_micros;
 use crate::core::flavor::{Flavor, NewFlavor, defaults};
-use crate::core::ids::{NetworkId, PortId, SubnetId};
+use crate::core::ids::{NetworkId, PortId, ServerId, SubnetId};
 use crate::core::keypair::{Keypair, KeypairKind};
 use crate::core::port::{NicAddress, PortStatus, ServerNic};
 use crate::core::quota::{Limits, Usage};
+use crate::core::server::migration::{Migration, MigrationKind, MigrationStatus};
 use crate::core::server::node::Node;
 use crate::core::server::{
     ActionEvent, ActionRecord, AttachedVolume, Lock, LockHolder, Server, ServerDetail, ServerKey, sample,
@@ -48,6 +50,24 @@ fn flavor() -> Flavor {
         extra_specs: [("hw:cpu_policy".to_owned(), "shared".to_owned())].into(),
         created_at: from_micros(AT),
         updated_at: None,
+    }
+}
+
+fn migration() -> Migration {
+    Migration {
+        number: 1,
+        uuid: uuid(7),
+        server: ServerId(uuid(8)),
+        user_id: Some("u".into()),
+        project_id: Some("p".into()),
+        kind: MigrationKind::Resize,
+        status: MigrationStatus::Finished,
+        source: Some("node".into()),
+        destination: Some("node".into()),
+        old_flavor: Some(1),
+        new_flavor: Some(2),
+        created_at: from_micros(AT),
+        updated_at: from_micros(AT),
     }
 }
 
@@ -263,6 +283,15 @@ fn body(resource: Resource, minor: u16) -> Value {
         Resource::Action | Resource::ActionEvent => {
             json!({"admin": action(minor, true), "owner": action(minor, false)})
         }
+        Resource::Migration => {
+            let view = |hosts| value(&MigrationView { migration: &migration(), hosts, shape });
+            json!({"admin": view(true), "manager": view(false)})
+        }
+        Resource::MigrationList => value(&MigrationPage {
+            migrations: Vec::new(),
+            links: Some([NextLink::to("http://cloud/v2.1/os-migrations?marker=1")]),
+            shape,
+        }),
     }
 }
 
@@ -363,5 +392,6 @@ fn behaviour_changes_are_known() {
         .collect();
     // 5, 38, 83: tests::servers::filters_by_version; 7, 86: tests::making_and_changing_flavors;
     // 17: tests::power::each_action_has_its_states_and_records; 21: tests::servers::the_history_of_a_server
-    assert_eq!(behaviours, [5, 7, 17, 21, 38, 83, 86]);
+    // 34: tests::resize::moves_are_checked_and_find_no_host
+    assert_eq!(behaviours, [5, 7, 17, 21, 34, 38, 83, 86]);
 }

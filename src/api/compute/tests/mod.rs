@@ -3,6 +3,7 @@
 mod golden;
 mod power;
 mod rebuild;
+mod resize;
 mod server_images;
 mod servers;
 

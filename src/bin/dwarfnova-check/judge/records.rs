@@ -160,7 +160,7 @@ fn host(facts: &Facts, verdict: &mut Verdict) {
     let mut endpoints: BTreeMap<&str, &str> = BTreeMap::new();
     for domain in host.domains.iter().filter(|domain| domain.owner.as_ref() == Some(&facts.rows.installation))
     {
-        for endpoint in domain.live.as_ref().unwrap_or(&domain.stored).endpoints.iter() {
+        for endpoint in &domain.live.as_ref().unwrap_or(&domain.stored).endpoints {
             if let Some(other) = endpoints.insert(endpoint, &domain.name) {
                 verdict.add(19, &domain.name, format!("has {endpoint} like {other}"));
             }

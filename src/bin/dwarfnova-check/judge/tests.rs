@@ -500,7 +500,7 @@ fn i11_the_packet_filter() {
     finds(11, |facts| guard(facts, |guard| guard.sets.clear()));
     finds(11, |facts| guard(facts, |guard| guard.hook = None));
     finds(11, |facts| {
-        guard(facts, |guard| drop(guard.chains.get_mut("from_22222222333").unwrap().remove(0)))
+        guard(facts, |guard| drop(guard.chains.get_mut("from_22222222333").unwrap().remove(0)));
     });
     finds(11, |facts| {
         guard(facts, |guard| {

@@ -6,10 +6,10 @@ use crate::core::ids::ProjectId;
 use crate::core::image::{Image, Status};
 use crate::core::quota::{Limits, Resource};
 use crate::core::server::create::CreateServer;
-use crate::core::server::node::Node;
-use crate::core::server::{InjectedFile, ServerFlavor, ServerKey};
+use crate::core::server::node::{Claim, Node};
+use crate::core::server::{InjectedFile, Server, ServerFlavor, ServerKey};
 use crate::core::{Error, Result};
-use crate::store::{Connection, flavors, images, keypairs, server_usage};
+use crate::store::{Connection, flavors, images, keypairs, quotas, server_usage};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
@@ -112,7 +112,7 @@ pub fn check_fit(image: &Image, flavor: &ServerFlavor, actor: &Actor) -> Result<
         if actor.is_admin() {
             return Ok(());
         }
-        return Err(Error::forbidden("Only volume-backed servers are allowed for flavors with zero disk."));
+        return Err(Error::forbidden(ZERO_DISK));
     }
     let disk = flavor.disk_gib.saturating_mul(GIB);
     // A CD is not copied onto the disk.
@@ -125,10 +125,7 @@ pub fn check_fit(image: &Image, flavor: &ServerFlavor, actor: &Actor) -> Result<
     }
     let minimum = u64::from(image.min_disk).saturating_mul(GIB);
     if minimum > disk {
-        return Err(Error::invalid(format!(
-            "Flavor's disk is smaller than the minimum size specified in image metadata. Flavor disk is {disk} bytes, \
-             minimum size is {minimum} bytes."
-        )));
+        return Err(too_small(minimum, disk));
     }
     Ok(())
 }
@@ -195,18 +192,84 @@ pub fn count_within_quota(
     if let Some(count) = most {
         return Ok(count);
     }
-    let over: Vec<_> = resources.into_iter().filter(|resource| !fits(least, *resource)).collect();
-    let list = |word: fn(Resource, i64, i64, &Limits, i64) -> String| {
-        let count = i64::from(least);
-        let words: Vec<String> =
-            over.iter().map(|(resource, each, used)| word(*resource, *each, *used, limits, count)).collect();
+    let count = i64::from(least);
+    let over = resources
+        .into_iter()
+        .filter(|resource| !fits(least, *resource))
+        .map(|(resource, each, used)| (resource, each.saturating_mul(count), used));
+    Err(quota_exceeded(limits, &over.collect::<Vec<_>>()))
+}
+
+/// The refusal for these resources, each with what is asked for and what is in use.
+fn quota_exceeded(limits: &Limits, over: &[(Resource, i64, i64)]) -> Error {
+    let list = |word: fn(&Limits, &(Resource, i64, i64)) -> String| {
+        let words: Vec<String> = over.iter().map(|resource| word(limits, resource)).collect();
         words.join(", ")
     };
-    let names = list(|resource, _, _, _, _| resource.name().to_owned());
-    let requested = list(|_, each, _, _, count| each.saturating_mul(count).to_string());
-    let in_use = list(|_, _, used, _, _| used.to_string());
-    let allowed = list(|resource, _, _, limits, _| limits.of(resource).to_string());
-    Err(Error::quota(format!(
+    let names = list(|_, (resource, _, _)| resource.name().to_owned());
+    let requested = list(|_, (_, asked, _)| asked.to_string());
+    let in_use = list(|_, (_, _, used)| used.to_string());
+    let allowed = list(|limits, (resource, _, _)| limits.of(*resource).to_string());
+    Error::quota(format!(
         "Quota exceeded for {names}: Requested {requested}, but already used {in_use} of {allowed} {names}"
-    )))
+    ))
+}
+
+/// Whether the project may have what one flavor has more than the other.
+pub fn check_growth(
+    c: &Connection,
+    project: &ProjectId,
+    old: &ServerFlavor,
+    new: &ServerFlavor,
+) -> Result<()> {
+    let (limits, used) = (quotas::limits(c, project)?, server_usage::of_project(c, project)?);
+    let (was, wanted) = (Claim::of(old), Claim::of(new));
+    let over: Vec<_> = [
+        (Resource::Cores, wanted.cores - was.cores, used.cores),
+        (Resource::Ram, wanted.ram_mib.saturating_sub(was.ram_mib), used.ram_mib),
+    ]
+    .into_iter()
+    .filter(|(resource, growth, used)| *growth > 0 && !limits.allows(*resource, *used, *growth))
+    .collect();
+    if over.is_empty() { Ok(()) } else { Err(quota_exceeded(&limits, &over)) }
+}
+
+/// Whether one flavor can follow the other.
+pub fn check_change(old: &ServerFlavor, new: &ServerFlavor) -> Result<()> {
+    if new.disk_gib == 0 && old.disk_gib != 0 {
+        return Err(Error::invalid(
+            "Server disk was unable to be resized because: Resize to zero disk flavor is not allowed.",
+        ));
+    }
+    // Another flavor may have taken the place of the one that the server has.
+    let sizes = |flavor: &ServerFlavor| {
+        (flavor.vcpus, flavor.ram_mib, flavor.disk_gib, flavor.ephemeral_gib, flavor.swap_mib)
+    };
+    if new.id == old.id && sizes(new) == sizes(old) {
+        return Err(Error::invalid("When resizing, instances must change flavor!"));
+    }
+    Ok(())
+}
+
+/// Whether the flavor is enough for what the server was made from.
+pub fn check_minimums(server: &Server, new: &ServerFlavor, actor: &Actor) -> Result<()> {
+    if new.ram_mib < server.min_ram_mib {
+        return Err(Error::invalid("Flavor's memory is too small for requested image."));
+    }
+    if new.disk_gib == 0 {
+        return if actor.is_admin() { Ok(()) } else { Err(Error::forbidden(ZERO_DISK)) };
+    }
+    if new.disk_gib < server.min_disk_gib {
+        return Err(too_small(server.min_disk_gib.saturating_mul(GIB), new.disk_gib.saturating_mul(GIB)));
+    }
+    Ok(())
+}
+
+const ZERO_DISK: &str = "Only volume-backed servers are allowed for flavors with zero disk.";
+
+fn too_small(minimum: u64, disk: u64) -> Error {
+    Error::invalid(format!(
+        "Flavor's disk is smaller than the minimum size specified in image metadata. Flavor disk is {disk} bytes, \
+         minimum size is {minimum} bytes."
+    ))
 }

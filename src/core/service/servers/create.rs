@@ -213,6 +213,8 @@ impl Request {
             rescue: None,
             shelved: None,
             soft_deleted_at: None,
+            min_disk_gib: found.flavor.disk_gib.max(u64::from(found.image.min_disk)),
+            min_ram_mib: u64::from(found.image.min_ram),
             created_at: self.now,
             updated_at: self.now,
             launched_at: None,

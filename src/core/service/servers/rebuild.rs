@@ -70,6 +70,8 @@ fn apply(c: &Connection, actor: &Actor, server: &mut Server, command: RebuildSer
     server.image_id = Some(image.id);
     server.image_format = image.boot_format().map(str::to_owned);
     server.image_properties = admission::kept_properties(&image);
+    server.min_disk_gib = server.flavor.disk_gib.max(u64::from(image.min_disk));
+    server.min_ram_mib = u64::from(image.min_ram);
     server.personality = command.personality;
     // What the old guest posted opens nothing any more, and the new one can post only where there is nothing.
     server.guest_password.clear();
