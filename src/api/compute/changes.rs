@@ -328,7 +328,7 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
     Entry {
         minor: 45,
         what: "The image of a server is named in the body instead of by its location.",
-        changes: &[Operations],
+        changes: &[Behaviour],
     },
     Entry {
         minor: 47,

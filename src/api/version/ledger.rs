@@ -29,7 +29,7 @@ pub enum Change<R: 'static, I: 'static> {
     Closed(&'static [I]),
     /// Operations begin or end, or answer with another status: the route table has the windows.
     Operations,
-    /// Same wire, other behaviour: the handlers ask for the version.
+    /// Other behaviour, or a body where there was none: the handlers ask for the version.
     Behaviour,
 }
 

@@ -4,6 +4,7 @@ use super::autostart::{METADATA_KEY, Policy};
 use super::orphan_sweep::Grace;
 use super::{Boot, Pace, Reconciler};
 use crate::core::ids::ServerId;
+use crate::core::server::node::Node;
 use crate::core::server::state::{PowerState, TaskState, VmState};
 use crate::core::service::servers::{ActionQuery, Among};
 use crate::core::workflow::testing::{Bench, Process, owner};
@@ -104,7 +105,8 @@ async fn a_guest_that_shuts_itself_down_is_stopped_and_one_that_virsh_starts_is_
 
 #[tokio::test]
 async fn a_change_during_a_task_is_noticed_after_it() {
-    let bench = Bench::new();
+    // Long enough for the change to fall into the task on a busy machine too.
+    let bench = Bench::with_node(Node { shutdown_timeout: Duration::from_secs(2), ..Node::roomy() });
     let process = bench.start().await;
     let id = a_server(&bench, &process).await;
     bench.hypervisor.set_manners(id, Manners::Deaf);
