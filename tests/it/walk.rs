@@ -2,7 +2,9 @@
 //! everything, in any order. Whatever happened, all comes to rest, nothing contradicts anything, and everything can be
 //! deleted.
 //!
-//! `DWARFNOVA_WALK_SECONDS` says how long, `DWARFNOVA_SEED` repeats a walk as far as the host's pace allows.
+//! `DWARFNOVA_WALK_SECONDS` says how long, and without it there is no walk: it finds what libvirt itself does not recover
+//! from, such as a bridge that is left over when libvirtd dies while it starts a network. `DWARFNOVA_SEED` repeats a walk as
+//! far as the host's pace allows.
 
 use crate::harness::{Daemon, Http, Options, Random, domains, guest_image, until, virsh};
 use crate::host::{kill_libvirtd, start_libvirtd};
@@ -11,7 +13,6 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-const SECONDS: u64 = 45;
 const MOST_SERVERS: usize = 4;
 /// After so many moves everything is let come to rest and is looked at.
 const ROUND: usize = 10;
@@ -174,8 +175,12 @@ impl Drop for Walk {
 #[test]
 fn a_random_walk_over_real_guests_comes_to_rest() {
     sandbox!();
-    let seconds = std::env::var("DWARFNOVA_WALK_SECONDS").ok().and_then(|text| text.parse().ok());
-    let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(SECONDS));
+    let Some(seconds) = std::env::var("DWARFNOVA_WALK_SECONDS").ok().and_then(|text| text.parse().ok())
+    else {
+        eprintln!("skipped the walk: DWARFNOVA_WALK_SECONDS says how long it takes, 60 for example");
+        return;
+    };
+    let end = Instant::now() + Duration::from_secs(seconds);
     let daemon = Daemon::alone(&options());
     let http = daemon.http();
     let image = http.image("guest", &guest_image());

@@ -134,7 +134,8 @@ async fn a_hanging_qemu_disturbs_nobody_else() {
     here.host.request_shutdown(healthy.id).await.unwrap();
     here.host.destroy(healthy.id).await.unwrap();
     here.host.start(healthy.id).await.unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    // Who waits for the guest that hangs waits for thirty seconds.
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
 
     let begun = Instant::now();
     let of_healthy = here.host.statistics(healthy.id).await.unwrap().unwrap();

@@ -88,12 +88,13 @@ fn power(server: &Server, domain: &Domain, verdict: &mut Verdict) {
     let runs = matches!(seen, Power::Running | Power::PausedOnIoError | Power::ShuttingDown);
     let off = matches!(seen, Power::Off | Power::Crashed);
     let fits = match server.vm_state.as_str() {
-        "active" | "rescued" => runs,
+        "active" => runs,
         "stopped" | "soft-delete" | "shelved" => off && !domain.has_managed_save,
         "paused" => seen == Power::Paused,
         "suspended" => off && domain.has_managed_save,
-        // A server that was stopped before its resize stays so.
-        "resized" => runs || off,
+        // A server that was stopped before its resize stays so. What such a guest does by itself shows in the power state
+        // alone, as in Nova: a reboot or a stop would end the rescue or decide on the resize.
+        "rescued" | "resized" => runs || off || seen == Power::Paused,
         _ => true,
     };
     verdict.unless(fits, 2, &server.id, || {
