@@ -113,12 +113,18 @@ async fn a_change_during_a_task_is_noticed_after_it() {
     let process = bench.start().await;
     let id = a_server(&bench, &process).await;
     bench.hypervisor.set_manners(id, Manners::Deaf);
-    let _stop = reconcile(&process, pace());
     process.servers.reboot(&owner(), id, false).await.unwrap();
     until(&process, id, |_, task, _| task == Some(TaskState::RebootPending)).await;
-    bench.hypervisor.set_state(id, DomainState::Paused);
+    bench.hypervisor.set_state_silently(id, DomainState::Paused);
+    let (ids, none) = (BTreeSet::from([id]), BTreeSet::new());
+    let look = || super::power_sync::sync_some(&process.env, &ids, &none, process.clock.now());
+    let during = look().await.unwrap();
+    assert_eq!((during.busy, during.tasks), (ids.clone(), false));
     process.tasks.settled().await.unwrap();
     bench.hypervisor.set_state_silently(id, DomainState::ShutOff);
+    let after = look().await.unwrap();
+    assert!(after.tasks, "{after:?}");
+    process.tasks.wake();
     until(&process, id, |vm, task, _| vm == VmState::Stopped && task.is_none()).await;
 }
 
