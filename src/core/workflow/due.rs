@@ -1,30 +1,33 @@
-//! What is due at a time: the offload of a shelved server, the end of a deleted one that could still be restored. A task
-//! of its own waits for the time without standing in the way of the server's other tasks; it then looks whether the
-//! server still is what it was, and asks for what is due as anybody else would.
+//! What is due at a time: the offload of a shelved server, the end of a deleted one that could still be restored, the
+//! confirmation of a resize. A task of its own waits for the time without standing in the way of the server's other
+//! tasks; it then looks whether the server still is what it was, waits on while the server has something else to do, and
+//! asks for what is due as anybody else would.
 
 use super::server_delete::ServerDelete;
 use super::server_offload::{OffloadState, ServerOffload};
+use super::server_resize_confirm::ServerResizeConfirm;
 use super::{ServerEnv, ServerTask};
 use crate::core::ids::{RequestId, ServerId};
 use crate::core::server::Server;
+use crate::core::server::migration::MigrationStatus;
 use crate::core::server::state::{TaskState, VmState};
 use crate::store::rows::to_json;
 use crate::store::server_actions::{self, NewAction};
-use crate::store::servers;
 use crate::store::tasks::{self, NewTask};
-use crate::store::{Connection, StoreError};
+use crate::store::{Connection, StoreError, server_migrations, servers};
 use crate::task::{Cause, Direction, Step, StepContext, StepError, StepFuture, TaskInfo, Workflow};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The workflow that waits.
 pub struct Due;
 
-/// What is due.
+/// What is due. The names are stored: names may be added, never changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Occasion {
     Offload,
     Reclaim,
+    Confirm,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,19 +38,22 @@ pub struct DueState {
     since: i64,
 }
 
-/// Has something done to a server at a time, if it still waits for it then.
+/// Has something done to a server that waits for it from now on, if it still does after so many seconds. Negative is
+/// never, and so is what is further off than times can be told.
 pub fn arrange(
     c: &Connection,
     server: ServerId,
     occasion: Occasion,
-    since: Timestamp,
-    due: Timestamp,
+    seconds: i64,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
+    let Some(due) = due_at(seconds, now) else { return Ok(()) };
     let word = match occasion {
         Occasion::Offload => "offload",
         Occasion::Reclaim => "reclaim",
+        Occasion::Confirm => "confirm",
     };
-    let state = DueState { server, occasion, since: since.as_microsecond() };
+    let state = DueState { server, occasion, since: now.as_microsecond() };
     let task = NewTask {
         workflow: Due::NAME,
         // Not the server's own: its other tasks do not wait for this one. An earlier wait of its is no concern.
@@ -56,8 +62,13 @@ pub fn arrange(
         request_id: &RequestId::fresh().0,
         preempt: false,
     };
-    let id = tasks::enqueue(c, &task, since)?;
-    tasks::postpone(c, id, 0, due, since)
+    let id = tasks::enqueue(c, &task, now)?;
+    tasks::postpone(c, id, 0, due, now)
+}
+
+fn due_at(seconds: i64, now: Timestamp) -> Option<Timestamp> {
+    let seconds = u32::try_from(seconds).ok()?;
+    now.checked_add(SignedDuration::from_secs(i64::from(seconds))).ok()
 }
 
 impl Workflow for Due {
@@ -103,7 +114,11 @@ fn ask<'a>(env: &'a ServerEnv, state: &'a mut DueState, context: &'a StepContext
                 if server.task_state.is_some() || tasks::is_busy(c, &id.to_string())? {
                     return Ok(false);
                 }
-                set_going(c, &server, occasion, &request_id, now)?;
+                match occasion {
+                    Occasion::Offload => offload(c, &server, &request_id, now)?,
+                    Occasion::Reclaim => reclaim(c, &server, &request_id, now)?,
+                    Occasion::Confirm => confirm(c, &server, &request_id, now)?,
+                }
                 Ok(true)
             })
             .await?;
@@ -116,32 +131,59 @@ fn waits_since(server: &Server, occasion: Occasion) -> Option<i64> {
     let since = match (occasion, server.vm_state) {
         (Occasion::Offload, VmState::Shelved) => server.shelved.as_ref().map(|shelved| shelved.at),
         (Occasion::Reclaim, VmState::SoftDelete) => server.soft_deleted_at,
+        (Occasion::Confirm, VmState::Resized) => server.resize.as_ref().and_then(|resize| resize.finished_at),
         _ => None,
     };
     since.map(Timestamp::as_microsecond)
 }
 
-fn set_going(
+/// Opens the action record of what is due: nobody's, and of no request but ours.
+fn record(
     c: &Connection,
     server: &Server,
-    occasion: Occasion,
+    action: &str,
+    request_id: &str,
+    now: Timestamp,
+) -> Result<ServerTask, StoreError> {
+    let new = NewAction { server: server.id, request_id, action, user_id: None, project_id: None };
+    let action = server_actions::record(c, &new, now)?;
+    tracing::info!(server = %server.id, action = new.action, "its time is over");
+    Ok(ServerTask { server: server.id, action, host: server.host.clone() })
+}
+
+fn enqueue<W: Workflow>(
+    c: &Connection,
+    server: &Server,
+    state: &W::State,
     request_id: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let (action, task_state) = match occasion {
-        Occasion::Offload => ("shelveOffload", TaskState::ShelvingOffloading),
-        Occasion::Reclaim => ("delete", TaskState::Deleting),
-    };
-    let new = NewAction { server: server.id, request_id, action, user_id: None, project_id: None };
-    let action = server_actions::record(c, &new, now)?;
-    servers::begin(c, server.id, task_state, now)?;
-    let task = ServerTask { server: server.id, action, host: server.host.clone() };
-    let (workflow, state) = match occasion {
-        Occasion::Offload => (ServerOffload::NAME, to_json(&OffloadState { task, event: true })?),
-        Occasion::Reclaim => (ServerDelete::NAME, to_json(&task)?),
-    };
     let subject = server.id.to_string();
-    let task = NewTask { workflow, subject: &subject, state: &state, request_id, preempt: false };
+    let task =
+        NewTask { workflow: W::NAME, subject: &subject, state: &to_json(state)?, request_id, preempt: false };
     tasks::enqueue(c, &task, now)?;
     Ok(())
+}
+
+fn offload(c: &Connection, server: &Server, request_id: &str, now: Timestamp) -> Result<(), StoreError> {
+    let task = record(c, server, "shelveOffload", request_id, now)?;
+    servers::begin(c, server.id, TaskState::ShelvingOffloading, now)?;
+    enqueue::<ServerOffload>(c, server, &OffloadState { task, event: true }, request_id, now)
+}
+
+fn reclaim(c: &Connection, server: &Server, request_id: &str, now: Timestamp) -> Result<(), StoreError> {
+    let task = record(c, server, "delete", request_id, now)?;
+    servers::begin(c, server.id, TaskState::Deleting, now)?;
+    enqueue::<ServerDelete>(c, server, &task, request_id, now)
+}
+
+fn confirm(c: &Connection, server: &Server, request_id: &str, now: Timestamp) -> Result<(), StoreError> {
+    let Some(resize) = &server.resize else { return Ok(()) };
+    let migration = server_migrations::get(c, resize.number, server.id)?;
+    // As for anybody: only a resize that is there to be looked at can be confirmed.
+    if !migration.is_some_and(|found| found.status == MigrationStatus::Finished) {
+        return Ok(());
+    }
+    let task = record(c, server, "confirmResize", request_id, now)?;
+    ServerResizeConfirm::enqueue(c, server, resize.number, task.action, request_id, now)
 }

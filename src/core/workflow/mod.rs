@@ -24,7 +24,6 @@ pub mod server_rescue;
 pub mod server_resize;
 pub mod server_resize_confirm;
 pub mod server_resize_revert;
-pub mod server_resize_window;
 pub mod server_restore;
 pub mod server_resume;
 pub mod server_shelve;
@@ -101,7 +100,6 @@ pub fn register(engine: Engine, env: &Arc<ServerEnv>) -> Engine {
         .register::<server_resize::ServerResize>(env.clone())
         .register::<server_resize_confirm::ServerResizeConfirm>(env.clone())
         .register::<server_resize_revert::ServerResizeRevert>(env.clone())
-        .register::<server_resize_window::ServerResizeWindow>(env.clone())
 }
 
 /// What every task of a server knows.

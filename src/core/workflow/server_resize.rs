@@ -11,8 +11,8 @@
 //! The row has the new flavor from the moment on when the request is accepted, so that room and quota are taken; views show the
 //! old one until the end.
 
+use super::due::{self, Occasion};
 use super::record::{self, in_error};
-use super::server_resize_window::ServerResizeWindow;
 use super::{Blame, ServerEnv, ServerTask, Subject, bring_up, server_delete::ServerDelete, shut_down};
 use crate::core::server::ServerFlavor;
 use crate::core::server::migration::MigrationStatus;
@@ -87,7 +87,8 @@ impl Workflow for ServerResize {
         }
         server_migrations::set_status(c, state.migration, MigrationStatus::Finished, now)?;
         if state.window_seconds > 0 {
-            ServerResizeWindow::open(c, id, state.migration, state.window_seconds, &info.request_id, now)?;
+            let seconds = i64::try_from(state.window_seconds).unwrap_or(i64::MAX);
+            due::arrange(c, id, Occasion::Confirm, seconds, now)?;
         }
         let power = if state.active { PowerState::Running } else { PowerState::Shutdown };
         let outcome = Outcome {

@@ -24,7 +24,7 @@ use crate::store::servers::{self, Outcome};
 use crate::store::tasks::{self, NewTask};
 use crate::store::{Connection, StoreError, images, server_ports};
 use crate::task::{Cause, Direction, Step, StepContext, StepError, StepFuture, TaskInfo, Workflow};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -85,9 +85,7 @@ impl Workflow for ServerShelve {
             ..Outcome::default()
         };
         if state.offload_after != 0 {
-            if let Some(due) = due_at(state.offload_after, now) {
-                due::arrange(c, server, Occasion::Offload, now, due)?;
-            }
+            due::arrange(c, server, Occasion::Offload, state.offload_after, now)?;
             return record::succeed(c, &state.task, info, outcome, now);
         }
         // The event goes on until the offload is over.
@@ -125,12 +123,6 @@ impl Workflow for ServerShelve {
         images::delete(c, state.image, now)?;
         record::fail(c, &state.task, info, cause, Outcome::default(), now)
     }
-}
-
-/// When something is due after so many seconds; `None` for never.
-pub fn due_at(seconds: i64, now: Timestamp) -> Option<Timestamp> {
-    let seconds = u32::try_from(seconds).ok()?;
-    now.checked_add(SignedDuration::from_secs(i64::from(seconds))).ok()
 }
 
 fn power_off<'a>(env: &'a ServerEnv, state: &'a mut ShelveState, context: &'a StepContext) -> StepFuture<'a> {

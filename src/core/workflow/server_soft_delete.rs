@@ -6,7 +6,7 @@
 
 use super::due::{self, Occasion};
 use super::record;
-use super::server_shelve::{due_at, forget};
+use super::server_shelve::forget;
 use super::{ServerEnv, ServerTask, bring_up};
 use crate::core::port::PortStatus;
 use crate::core::server::state::{PowerState, TaskState, VmState};
@@ -61,9 +61,7 @@ impl Workflow for ServerSoftDelete {
         // A shelved server that is restored comes back from its own disk.
         forget(c, server, &info.request_id, now)?;
         servers::set_soft_deleted(c, server, Some(now))?;
-        if let Some(due) = due_at(state.reclaim_after, now) {
-            due::arrange(c, server, Occasion::Reclaim, now, due)?;
-        }
+        due::arrange(c, server, Occasion::Reclaim, state.reclaim_after, now)?;
         server_ports::set_server_ports_status(c, server, PortStatus::Down, now)?;
         record::succeed(c, &state.task, info, outcome, now)
     }

@@ -10,7 +10,7 @@ use crate::core::server::state::VmState;
 use crate::core::server::status::{Status, status};
 use crate::core::workflow::testing::{BARE, Bench, FLAVOR, LARGE, Process, WIDE, admin, owner};
 use crate::store::server_usage::{self, Usage};
-use crate::store::{StoreError, tasks};
+use crate::store::{Connection, StoreError, servers, tasks};
 use std::time::Duration;
 
 async fn made(bench: &Bench) -> (Process, ServerId) {
@@ -180,41 +180,76 @@ async fn without_room_the_server_stays_as_it_is() {
     assert_eq!(process.row(id).await.vm_state, VmState::Resized);
 }
 
-#[tokio::test]
-async fn a_resize_confirms_itself_when_its_time_is_over() {
+/// A machine on which a resize confirms itself after an hour.
+fn hourly() -> Bench {
     let mut node = Node::roomy();
     node.resize_confirm_window = Duration::from_secs(3600);
-    let bench = Bench::with_node(node);
+    Bench::with_node(node)
+}
+
+/// Resizes the server, up to where it waits for a decision.
+async fn resize(process: &Process, id: ServerId, flavor: &str) {
+    process.servers.resize(&owner(), id, flavor.into(), None).await.unwrap();
+    process
+        .tasks
+        .until(move |c| Ok(servers::get(c, id)?.is_some_and(|server| server.vm_state == VmState::Resized)))
+        .await
+        .unwrap();
+}
+
+/// Has everything that waits for its time be due now.
+async fn make_due(process: &Process) {
+    sql(process, "UPDATE task SET not_before = 0 WHERE status = 'pending'").await;
+    process.tasks.wake();
+}
+
+#[tokio::test]
+async fn a_resize_whose_time_is_over_while_its_server_is_busy_confirms_itself_afterwards() {
+    let bench = hourly();
     let (process, id) = made(&bench).await;
-    process.servers.resize(&owner(), id, WIDE.into(), None).await.unwrap();
-    while process.row(id).await.vm_state != VmState::Resized {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    resize(&process, id, WIDE).await;
+    sql(&process, "UPDATE server SET task_state = 'rebooting'").await;
+    make_due(&process).await;
+    let looked = |c: &Connection| {
+        let fresh = "SELECT NOT EXISTS (SELECT 1 FROM task WHERE status = 'pending' AND attempts = 0)";
+        Ok(c.query_row(fresh, [], |row| row.get(0))?)
+    };
+    process.tasks.until(looked).await.unwrap();
+    assert_eq!(process.row(id).await.vm_state, VmState::Resized);
+    sql(&process, "UPDATE server SET task_state = NULL").await;
+    process.tasks.settled().await.unwrap();
+    assert_eq!((process.row(id).await.vm_state, process.row(id).await.resize), (VmState::Active, None));
+}
+
+#[tokio::test]
+async fn a_resize_confirms_itself_when_its_time_is_over() {
+    let bench = hourly();
+    let (process, id) = made(&bench).await;
+    resize(&process, id, WIDE).await;
     let waiting = process.store.read(tasks::runnable).await.unwrap();
     assert_eq!(waiting.len(), 1);
     let wait = waiting[0].not_before - process.clock.now().as_microsecond();
     assert!((3_500_000_000..=3_600_000_000).contains(&wait), "{wait}");
+    // A migration of the database writes this too.
+    let since = process.row(id).await.resize.unwrap().finished_at.unwrap().as_microsecond();
+    let state = format!(r#"{{"server":"{id}","occasion":"Confirm","since":{since}}}"#);
+    assert_eq!((waiting[0].workflow.as_str(), &waiting[0].state), ("due", &state));
     process.kill().await;
     let process = bench.start().await;
     assert_eq!(process.row(id).await.vm_state, VmState::Resized);
-    sql(&process, "UPDATE task SET not_before = 0 WHERE status = 'pending'").await;
-    process.tasks.wake();
+    make_due(&process).await;
     process.tasks.settled().await.unwrap();
     assert_eq!((process.row(id).await.vm_state, process.row(id).await.resize), (VmState::Active, None));
     let (action, message, events) = last_action(&process, id).await;
     assert_eq!((action.as_str(), message), ("confirmResize", None));
     assert_eq!(events[0].0, "compute_confirm_resize");
     // One that the owner decided earlier leaves nothing to do.
-    process.servers.resize(&owner(), id, FLAVOR.into(), None).await.unwrap();
-    while process.row(id).await.vm_state != VmState::Resized {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    resize(&process, id, FLAVOR).await;
     process.servers.revert_resize(&owner(), id).await.unwrap();
     while process.row(id).await.vm_state != VmState::Active {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    sql(&process, "UPDATE task SET not_before = 0 WHERE status = 'pending'").await;
-    process.tasks.wake();
+    make_due(&process).await;
     process.tasks.settled().await.unwrap();
     assert_eq!(last_action(&process, id).await.0, "revertResize");
 }
