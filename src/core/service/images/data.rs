@@ -79,7 +79,7 @@ impl ImageService {
         purpose: Purpose,
         announced: Option<u64>,
     ) -> Result<Upload> {
-        if !self.uploads.claim(id) {
+        if !self.uploads.claim(id).await {
             // Whoever may not see the image must not learn of it this way.
             self.show(actor, id).await?;
             return Err(Error::invalid_state(format!(
@@ -261,6 +261,13 @@ impl Claim {
         self.open = false;
         self.images.uploads.release(self.id);
     }
+
+    /// Lets go of an image that got no bytes.
+    async fn take_back(&mut self) -> Result<()> {
+        self.images.take_back(self.id).await?;
+        self.open = false;
+        Ok(())
+    }
 }
 
 impl Drop for Claim {
@@ -325,11 +332,8 @@ impl Upload {
     /// Ends the upload for a reason of the caller's and passes that on.
     pub async fn give_up(&mut self, why: Error) -> Error {
         self.file = None;
-        match self.claim.images.take_back(self.claim.id).await {
-            Ok(()) => {
-                self.claim.settle();
-                why
-            }
+        match self.claim.take_back().await {
+            Ok(()) => why,
             // The report made when this is dropped gets another try.
             Err(error) => error,
         }

@@ -3,8 +3,9 @@
 use super::ImageService;
 use crate::core::ids::ImageId;
 use crate::core::{Error, Result};
-use crate::store::images;
-use std::collections::BTreeSet;
+use crate::store::{Connection, StoreError, images};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -17,36 +18,72 @@ const SWEEP: Duration = Duration::from_secs(600);
 /// When to try again what could not be taken back, as on a full disk.
 const RETRY: Duration = Duration::from_secs(30);
 
+/// What an image is held for. Nobody else may begin to fill it meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// Its "saving" is the business of an upload here.
+    Upload,
+    /// Bytes that nobody wants are being removed, which is over in a moment.
+    Removal,
+}
+
 /// The uploads of this process.
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
-    /// The images whose "saving" is the business of an upload here.
-    claimed: Mutex<BTreeSet<ImageId>>,
-    /// Those of them that nobody waits for any more.
+    held: Mutex<BTreeMap<ImageId, Hold>>,
+    /// The images held for uploads that nobody waits for any more.
     abandoned: Mutex<BTreeSet<ImageId>>,
+    /// Told whenever something is abandoned.
     news: Notify,
+    /// Told whenever an image is let go.
+    released: Notify,
 }
 
 impl Uploads {
-    /// Claims an image; false when somebody has it already.
-    pub(super) fn claim(&self, id: ImageId) -> bool {
-        lock(&self.claimed).insert(id)
+    /// Holds an image for an upload; false when another one has it. Waits out a removal: the row may say already that the
+    /// image waits for its bytes, so that whoever tries again must not be refused.
+    pub(super) async fn claim(&self, id: ImageId) -> bool {
+        loop {
+            let released = self.released.notified();
+            match self.hold(id, Hold::Upload) {
+                None => return true,
+                Some(Hold::Upload) => return false,
+                Some(Hold::Removal) => released.await,
+            }
+        }
+    }
+
+    /// Holds an image, unless it is held already: then says for what.
+    fn hold(&self, id: ImageId, hold: Hold) -> Option<Hold> {
+        match lock(&self.held).entry(id) {
+            Entry::Vacant(free) => {
+                free.insert(hold);
+                None
+            }
+            Entry::Occupied(held) => Some(*held.get()),
+        }
+    }
+
+    /// Whoever holds an image goes on holding it for this.
+    fn turn_to(&self, id: ImageId, hold: Hold) {
+        lock(&self.held).insert(id, hold);
     }
 
     pub(super) fn release(&self, id: ImageId) {
-        lock(&self.claimed).remove(&id);
+        lock(&self.held).remove(&id);
+        self.released.notify_waiters();
     }
 
-    /// Leaves a claimed image to the chore.
+    /// Leaves a held image to the chore.
     pub(super) fn abandon(&self, id: ImageId) {
         lock(&self.abandoned).insert(id);
         self.news.notify_one();
     }
 }
 
-/// The sets are whole whatever panics while they are locked.
-fn lock(set: &Mutex<BTreeSet<ImageId>>) -> MutexGuard<'_, BTreeSet<ImageId>> {
-    set.lock().unwrap_or_else(PoisonError::into_inner)
+/// What is locked here is whole whatever panics meanwhile.
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ImageService {
@@ -105,7 +142,7 @@ impl ImageService {
         let (mut files, mut bases) = (0, 0);
         for id in self.files.list().await? {
             // An upload of the image cannot finish between the question and the removal.
-            if !self.uploads.claim(id) {
+            if self.uploads.hold(id, Hold::Removal).is_some() {
                 continue;
             }
             let removed = self.remove_unwanted(id).await;
@@ -133,12 +170,23 @@ impl ImageService {
         Ok(!wanted && self.files.delete(id).await?)
     }
 
-    /// Makes an image wait for its bytes again, after an upload of this process that came to nothing.
+    /// Makes an image wait for its bytes again, after an upload of this process that came to nothing, and lets it go.
+    ///
+    /// # Errors
+    /// The store failed: the image is held on.
     pub(super) async fn take_back(&self, id: ImageId) -> Result<()> {
         let now = self.deps.clock.now();
-        self.deps.store.write(move |c| Ok::<_, Error>(images::reset_interrupted(c, Some(id), now)?)).await?;
+        // From the change of the row on the image is there to be filled.
+        self.uploads.turn_to(id, Hold::Removal);
+        let write = move |c: &Connection| images::reset_interrupted(c, Some(id), now);
+        if let Err(error) = self.deps.store.write::<_, StoreError, _>(write).await {
+            self.uploads.turn_to(id, Hold::Upload);
+            return Err(error.into());
+        }
         // Whether they had become whole just before does not matter any more.
-        self.remove_unwanted(id).await?;
+        if let Err(error) = self.remove_unwanted(id).await {
+            tracing::warn!(image = %id, %error, "bytes of an upload that broke off stay until they are swept");
+        }
         self.uploads.release(id);
         Ok(())
     }
