@@ -3,11 +3,10 @@
 //! Bare: `qemu-img create` of the overlay, define and start through libvirt, of the very XML that the daemon made, with
 //! other names. Both sides take turns in one run. DWARFNOVA_TEST_GUEST names the guest image.
 
-use crate::support::{Client, median, ms, row};
+use crate::support::{Cloud, is_hermetic, median, ms, row};
 use serde_json::json;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 use virt::connect::Connect;
@@ -17,43 +16,18 @@ use virt::enumutil::Enum;
 const ROUNDS: usize = 9;
 
 pub fn run() {
-    if std::env::var_os("DWARFNOVA_HERMETIC").is_none() {
-        println!("create: run it inside tests/hermetic");
+    if !is_hermetic("create") {
         return;
     }
-    let guest = std::fs::read(std::env::var_os("DWARFNOVA_TEST_GUEST").unwrap()).unwrap();
-    let folder = tempfile::Builder::new().prefix("dn-bench-").tempdir_in("/var/tmp").unwrap();
-    let state = folder.path().join("state");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_dwarfnova"))
-        .arg("up")
-        .args(["--state-dir".as_ref(), state.as_os_str()])
-        .args(["--listen", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let line = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
-    let url = line.strip_prefix("ready ").unwrap().to_owned();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let cloud = Cloud::new("");
     // libvirt would print each look at a domain that is not there yet.
     virt::error::clear_error_callback();
     let connect = Connect::open(Some("qemu:///system")).unwrap();
-    let client = runtime.block_on(Client::log_in(&url, &state));
-    let image = runtime.block_on(client.image("qcow2", guest));
-    raise_quota(&state, &client.project);
-    let bare_folder = folder.path().join("bare");
-    std::fs::create_dir_all(&bare_folder).unwrap();
-    Command::new("chmod").args(["-R", "a+rX"]).arg(folder.path()).status().unwrap();
+    raise_quota(&cloud.state, &cloud.client.project);
+    let folder = cloud.bare_folder();
 
     for (name, networks) in [("without a port", json!("none")), ("with a port", json!("auto"))] {
-        let bench = Bench {
-            runtime: &runtime,
-            client: &client,
-            connect: &connect,
-            image: &image,
-            folder: &bare_folder,
-            networks,
-        };
+        let bench = Bench { cloud: &cloud, connect: &connect, folder: &folder, networks };
         // The first of each kind warms caches on both sides.
         let xml = bench.template();
         bench.bare(std::slice::from_ref(&xml));
@@ -76,9 +50,6 @@ pub fn run() {
             report(&format!("create {name}, {at_once} at once"), median(ours), median(bare));
         }
     }
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    child.wait().unwrap();
 }
 
 fn report(what: &str, ours: Duration, bare: Duration) {
@@ -97,23 +68,21 @@ fn raise_quota(state: &Path, project: &str) {
 }
 
 struct Bench<'b> {
-    runtime: &'b tokio::runtime::Runtime,
-    client: &'b Client,
+    cloud: &'b Cloud,
     connect: &'b Connect,
-    image: &'b str,
     folder: &'b Path,
     networks: serde_json::Value,
 }
 
 impl Bench<'_> {
     fn post(&self, count: usize) -> Vec<Uuid> {
-        let body = json!({"server": {"name": "bench", "imageRef": self.image, "flavorRef": "42",
+        let body = json!({"server": {"name": "bench", "imageRef": self.cloud.image, "flavorRef": "42",
             "networks": self.networks}});
-        self.runtime.block_on(async {
+        self.cloud.runtime.block_on(async {
             let posts = (0..count).map(|_| async {
                 let request = reqwest::Client::new()
-                    .post(format!("{}/v2.1/servers", self.client.base))
-                    .header("x-auth-token", &self.client.token)
+                    .post(format!("{}/v2.1/servers", self.cloud.client.base))
+                    .header("x-auth-token", &self.cloud.client.token)
                     .header("openstack-api-version", "compute 2.37")
                     .json(&body);
                 let response = request.send().await.unwrap();
@@ -147,13 +116,13 @@ impl Bench<'_> {
     }
 
     fn remove(&self, ids: &[Uuid]) {
-        self.runtime.block_on(async {
+        self.cloud.runtime.block_on(async {
             for id in ids {
-                self.client.wait_for(&id.to_string(), "ACTIVE").await;
-                self.client.delete(&format!("/v2.1/servers/{id}")).await;
+                self.cloud.client.wait_for(&id.to_string(), "ACTIVE").await;
+                self.cloud.client.delete(&format!("/v2.1/servers/{id}")).await;
             }
             for id in ids {
-                while self.client.get(&format!("/v2.1/servers/{id}")).await.0 != 404 {
+                while self.cloud.client.get(&format!("/v2.1/servers/{id}")).await.0 != 404 {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             }
@@ -163,7 +132,7 @@ impl Bench<'_> {
     /// The XML of a domain that the daemon made.
     fn template(&self) -> String {
         let ids = self.post(1);
-        self.runtime.block_on(self.client.wait_for(&ids[0].to_string(), "ACTIVE"));
+        self.cloud.runtime.block_on(self.cloud.client.wait_for(&ids[0].to_string(), "ACTIVE"));
         let domain = self.connect.lookup_domain_by_uuid(ids[0]).unwrap();
         let xml = domain.xml_desc(virt::sys::VIR_DOMAIN_XML_INACTIVE).unwrap();
         self.remove(&ids);

@@ -3,12 +3,10 @@
 //! The guest measures for itself how long it stood still at the longest, second by second, before the image is made and
 //! while it is. DWARFNOVA_TEST_GUEST names the guest image.
 
-use crate::support::{Client, ms, row};
+use crate::support::{Client, Cloud, is_hermetic, ms, row};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Tells each second how many hundredths of a second the guest stood still at the longest.
@@ -31,46 +29,26 @@ sh /root/clock < /dev/null > /dev/null 2>&1 &
 const SECONDS: usize = 8;
 
 pub fn run() {
-    if std::env::var_os("DWARFNOVA_HERMETIC").is_none() {
-        println!("images: run it inside tests/hermetic");
-        return;
+    if is_hermetic("images") {
+        let cloud = Cloud::new("");
+        cloud.runtime.block_on(measure(&cloud.client, &cloud.image));
     }
-    let guest = std::fs::read(std::env::var_os("DWARFNOVA_TEST_GUEST").unwrap()).unwrap();
-    let folder = tempfile::Builder::new().prefix("dn-bench-").tempdir_in("/var/tmp").unwrap();
-    let state = folder.path().join("state");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_dwarfnova"))
-        .arg("up")
-        .args(["--state-dir".as_ref(), state.as_os_str()])
-        .args(["--listen", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let line = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
-    let url = line.strip_prefix("ready ").unwrap().to_owned();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    runtime.block_on(measure(&url, &state, guest));
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    child.wait().unwrap();
 }
 
-async fn measure(url: &str, state: &std::path::Path, guest: Vec<u8>) {
-    let client = Client::log_in(url, state).await;
-    let image = client.image("qcow2", guest).await;
+async fn measure(client: &Client, image: &str) {
     let body = json!({"server": {"name": "bench", "imageRef": image, "flavorRef": "42", "config_drive": true,
         "user_data": STANDARD.encode(CLOCK)}});
     let (status, made) = client.post("/v2.1/servers", &body).await;
     assert_eq!(status, 202, "{made}");
     let id = made["server"]["id"].as_str().unwrap().to_owned();
     client.wait_for(&id, "ACTIVE").await;
-    let calm = stalls(&client, &id, SECONDS).await;
+    let calm = stalls(client, &id, SECONDS).await;
 
     let start = Instant::now();
-    act(&client, &id, &json!({"createImage": {"name": "bench-image"}})).await;
-    idle(&client, &id).await;
+    act(client, &id, &json!({"createImage": {"name": "bench-image"}})).await;
+    idle(client, &id).await;
     row("image of a running guest: POST to active", &ms(start.elapsed()));
-    let all = stalls(&client, &id, calm.len() + 2).await;
+    let all = stalls(client, &id, calm.len() + 2).await;
     let worst = |seconds: &[u64]| Duration::from_millis(seconds.iter().copied().max().unwrap() * 10);
     row("  the guest's longest stall meanwhile", &ms(worst(&all[calm.len()..])));
     row("  and before", &ms(worst(&calm)));
@@ -79,10 +57,10 @@ async fn measure(url: &str, state: &std::path::Path, guest: Vec<u8>) {
         [("shelve and offload", "shelve", "SHELVED_OFFLOADED"), ("unshelve", "unshelve", "ACTIVE")]
     {
         let start = Instant::now();
-        act(&client, &id, &json!({ action: null })).await;
+        act(client, &id, &json!({ action: null })).await;
         client.wait_for(&id, status).await;
         row(&format!("{what}: POST to {status}"), &ms(start.elapsed()));
-        idle(&client, &id).await;
+        idle(client, &id).await;
     }
     assert_eq!(client.delete(&format!("/v2.1/servers/{id}")).await, 204);
     while client.get(&format!("/v2.1/servers/{id}")).await.0 != 404 {

@@ -1,19 +1,17 @@
 //! How quickly the daemon is there, how much memory it takes, and how quiet it is when nobody asks:
 //! `tests/hermetic cargo bench -- process` (it needs a libvirt).
 
-use crate::support::{Client, median, ms, row};
+use crate::support::{Client, Daemon, is_hermetic, median, ms, row};
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::io::BufRead;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const IDLE: Duration = Duration::from_secs(30);
 
 pub fn run() {
-    if std::env::var_os("DWARFNOVA_HERMETIC").is_none() {
-        println!("process: run it inside tests/hermetic");
+    if !is_hermetic("process") {
         return;
     }
     let folder = tempfile::tempdir_in("/var/tmp").unwrap();
@@ -21,34 +19,33 @@ pub fn run() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 
     let start = Instant::now();
-    let (mut child, url) = up(&state);
-    let client = runtime.block_on(Client::log_in(&url, &state));
+    let daemon = Daemon::start(&state, &[]);
+    let client = runtime.block_on(Client::log_in(&daemon.url, &state));
     row("first start (sets up) to the first authenticated answer", &ms(start.elapsed()));
-    end(&mut child);
+    drop(daemon);
 
     let mut starts = Vec::new();
     let mut last = None;
     for _ in 0..7 {
-        if let Some(mut child) = last.take() {
-            end(&mut child);
-        }
+        drop(last.take());
         let start = Instant::now();
-        let (child, url) = up(&state);
+        let daemon = Daemon::start(&state, &[]);
         // The token of the first start is still good.
-        let client = client.at(url);
+        let client = client.at(daemon.url.clone());
         let (status, _) = runtime.block_on(client.get("/v2.1/flavors"));
         starts.push(start.elapsed());
         assert_eq!(status, 200);
-        last = Some(child);
+        last = Some(daemon);
     }
     row("start to the first authenticated answer, median", &ms(median(starts)));
 
-    let mut child = last.unwrap();
+    let daemon = last.unwrap();
+    let pid = daemon.pid();
     std::thread::sleep(Duration::from_secs(15));
-    row("idle memory (PSS)", &format!("{:.1} MiB", pss_mib(child.id())));
-    let before = (switches(child.id()), written(child.id()));
+    row("idle memory (PSS)", &format!("{:.1} MiB", pss_mib(pid)));
+    let before = (switches(pid), written(pid));
     std::thread::sleep(IDLE);
-    let after = (switches(child.id()), written(child.id()));
+    let after = (switches(pid), written(pid));
     // A thread that was idle for long has ended: that is no wake-up worth counting.
     let woke: u64 =
         after.0.iter().map(|(thread, count)| count - before.0.get(thread).copied().unwrap_or(0)).sum();
@@ -57,7 +54,7 @@ pub fn run() {
     row("idle bytes written to the disk", &format!("{}", after.1 - before.1));
     let size = std::fs::metadata(env!("CARGO_BIN_EXE_dwarfnova")).unwrap().len();
     row("binary", &format!("{:.1} MiB", size as f64 / f64::from(1 << 20)));
-    end(&mut child);
+    drop(daemon);
     for network in Command::new("virsh").args(["-q", "net-list", "--name"]).output().unwrap().stdout.lines() {
         let name = network.unwrap();
         if name.trim().starts_with("dwarfnova") {
@@ -66,25 +63,6 @@ pub fn run() {
             }
         }
     }
-}
-
-fn up(state: &Path) -> (Child, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_dwarfnova"))
-        .arg("up")
-        .args(["--state-dir".as_ref(), state.as_os_str()])
-        .args(["--listen", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let line = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
-    (child, line.strip_prefix("ready ").unwrap().to_owned())
-}
-
-fn end(child: &mut Child) {
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    child.wait().unwrap();
 }
 
 fn pss_mib(pid: u32) -> f64 {

@@ -6,9 +6,8 @@
 //! guest image.
 
 use crate::create::renamed;
-use crate::support::{Client, median, ms, row};
+use crate::support::{Cloud, is_hermetic, median, ms, row};
 use serde_json::json;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,43 +19,19 @@ const ROUNDS: usize = 7;
 const PIECE: usize = 100;
 
 pub fn run() {
-    if std::env::var_os("DWARFNOVA_HERMETIC").is_none() {
-        println!("resize: run it inside tests/hermetic");
+    if !is_hermetic("resize") {
         return;
     }
-    let guest = std::fs::read(std::env::var_os("DWARFNOVA_TEST_GUEST").unwrap()).unwrap();
-    let folder = tempfile::Builder::new().prefix("dn-bench-").tempdir_in("/var/tmp").unwrap();
-    let state = folder.path().join("state");
-    let config = folder.path().join("bench.toml");
-    std::fs::write(&config, "[compute]\nshutdown_timeout_seconds = 0\n").unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_dwarfnova"))
-        .arg("up")
-        .args(["--state-dir".as_ref(), state.as_os_str()])
-        .args(["--config".as_ref(), config.as_os_str()])
-        .args(["--listen", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let line = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
-    let url = line.strip_prefix("ready ").unwrap().to_owned();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let cloud = Cloud::new("[compute]\nshutdown_timeout_seconds = 0\n");
     let connect = Connect::open(Some("qemu:///system")).unwrap();
-    let client = runtime.block_on(Client::log_in(&url, &state));
-    let image = runtime.block_on(client.image("qcow2", guest));
     for (name, vcpus, disk) in [("before", 1, 4), ("after", 2, 5)] {
         let flavor = json!({"flavor": {"id": name, "name": name, "vcpus": vcpus, "ram": 64, "disk": disk}});
-        assert_eq!(runtime.block_on(client.post("/v2.1/flavors", &flavor)).0, 200);
+        assert_eq!(cloud.runtime.block_on(cloud.client.post("/v2.1/flavors", &flavor)).0, 200);
     }
-    let bare_folder = folder.path().join("bare");
-    std::fs::create_dir_all(&bare_folder).unwrap();
-    Command::new("chmod").args(["-R", "a+rX"]).arg(folder.path()).status().unwrap();
-
-    let bench =
-        Bench { runtime: &runtime, client: &client, connect: &connect, state: &state, folder: &bare_folder };
+    let bench = Bench { cloud: &cloud, connect: &connect, folder: &cloud.bare_folder() };
     let mut medians = Vec::new();
     for mib in [200, 2000] {
-        let id = bench.server(&image, mib);
+        let id = bench.server(mib);
         let bare = bench.bare_guest(&id);
         // The first of each kind warms caches on both sides.
         bench.ours(&id);
@@ -79,16 +54,11 @@ pub fn run() {
         "much over little on the disk",
         &format!("{:.3}", medians[1].as_secs_f64() / medians[0].as_secs_f64()),
     );
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    child.wait().unwrap();
 }
 
 struct Bench<'b> {
-    runtime: &'b tokio::runtime::Runtime,
-    client: &'b Client,
+    cloud: &'b Cloud,
     connect: &'b Connect,
-    state: &'b Path,
     folder: &'b Path,
 }
 
@@ -101,22 +71,22 @@ struct Bare {
 
 impl Bench<'_> {
     fn act(&self, id: &str, action: &serde_json::Value, status: &str) {
-        self.runtime.block_on(async {
-            let (code, body) = self.client.post(&format!("/v2.1/servers/{id}/action"), action).await;
+        self.cloud.runtime.block_on(async {
+            let (code, body) = self.cloud.client.post(&format!("/v2.1/servers/{id}/action"), action).await;
             assert!((200..300).contains(&code), "{body}");
-            self.client.wait_for(id, status).await;
+            self.cloud.client.wait_for(id, status).await;
         });
     }
 
     /// A running server with so much written on its disk.
-    fn server(&self, image: &str, mib: usize) -> String {
-        let body = json!({"server": {"name": "bench", "imageRef": image, "flavorRef": "before"}});
-        let (code, made) = self.runtime.block_on(self.client.post("/v2.1/servers", &body));
+    fn server(&self, mib: usize) -> String {
+        let body = json!({"server": {"name": "bench", "imageRef": self.cloud.image, "flavorRef": "before"}});
+        let (code, made) = self.cloud.runtime.block_on(self.cloud.client.post("/v2.1/servers", &body));
         assert_eq!(code, 202, "{made}");
         let id = made["server"]["id"].as_str().unwrap().to_owned();
-        self.runtime.block_on(self.client.wait_for(&id, "ACTIVE"));
+        self.cloud.runtime.block_on(self.cloud.client.wait_for(&id, "ACTIVE"));
         self.act(&id, &json!({"os-stop": null}), "SHUTOFF");
-        let disk = self.state.join("servers").join(&id).join("disk");
+        let disk = self.cloud.state.join("servers").join(&id).join("disk");
         for at in (0..mib).step_by(PIECE) {
             let write = format!("write -P 7 {}M {PIECE}M", 1024 + at);
             let written = Command::new("qemu-io")
@@ -167,9 +137,9 @@ impl Bench<'_> {
     }
 
     fn remove(&self, id: &str) {
-        self.runtime.block_on(async {
-            self.client.delete(&format!("/v2.1/servers/{id}")).await;
-            while self.client.get(&format!("/v2.1/servers/{id}")).await.0 != 404 {
+        self.cloud.runtime.block_on(async {
+            self.cloud.client.delete(&format!("/v2.1/servers/{id}")).await;
+            while self.cloud.client.get(&format!("/v2.1/servers/{id}")).await.0 != 404 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         });

@@ -1,9 +1,92 @@
-//! What the benches share: a client, figures, and how they are printed.
+//! What the benches share: a daemon, a client, figures, and how they are printed.
 
 use serde_json::{Value, json};
-use std::path::Path;
-use std::process::Command;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// Whether this runs inside `tests/hermetic`; says so if it does not.
+pub fn is_hermetic(bench: &str) -> bool {
+    let hermetic = std::env::var_os("DWARFNOVA_HERMETIC").is_some();
+    if !hermetic {
+        println!("{bench}: run it inside tests/hermetic");
+    }
+    hermetic
+}
+
+/// A daemon in a process of its own. Ends with it.
+pub struct Daemon {
+    child: Child,
+    pub url: String,
+}
+
+impl Daemon {
+    /// Starts one on a state folder, with `up`'s further arguments, and waits until it is ready.
+    pub fn start(state: &Path, arguments: &[&OsStr]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_dwarfnova"))
+            .arg("up")
+            .args(["--state-dir".as_ref(), state.as_os_str()])
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let line = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+        Self { child, url: line.strip_prefix("ready ").unwrap().to_owned() }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// A cloud over a libvirt: a daemon, its administrator, and the image of a guest.
+pub struct Cloud {
+    pub runtime: Runtime,
+    pub client: Client,
+    pub image: String,
+    pub state: PathBuf,
+    // Ends before its folder goes.
+    _daemon: Daemon,
+    folder: TempDir,
+}
+
+impl Cloud {
+    /// Makes one, with this configuration. DWARFNOVA_TEST_GUEST names the guest image.
+    pub fn new(config: &str) -> Self {
+        let guest = std::fs::read(std::env::var_os("DWARFNOVA_TEST_GUEST").unwrap()).unwrap();
+        let folder = tempfile::Builder::new().prefix("dn-bench-").tempdir_in("/var/tmp").unwrap();
+        let (state, file) = (folder.path().join("state"), folder.path().join("bench.toml"));
+        std::fs::write(&file, config).unwrap();
+        let daemon = Daemon::start(&state, &["--config".as_ref(), file.as_os_str()]);
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let client = runtime.block_on(Client::log_in(&daemon.url, &state));
+        let image = runtime.block_on(client.image("qcow2", guest));
+        Self { runtime, client, image, state, _daemon: daemon, folder }
+    }
+
+    /// A folder for guests that are not the daemon's. QEMU's user may read it and the daemon's.
+    pub fn bare_folder(&self) -> PathBuf {
+        let bare = self.folder.path().join("bare");
+        std::fs::create_dir_all(&bare).unwrap();
+        Command::new("chmod").args(["-R", "a+rX"]).arg(self.folder.path()).status().unwrap();
+        bare
+    }
+}
 
 /// Speaks to a daemon as the administrator.
 #[derive(Clone)]
