@@ -6,6 +6,7 @@ mod rebuild;
 mod resize;
 mod server_images;
 mod servers;
+mod shelve;
 
 use super::serve;
 use crate::api::testing::{self, Cloud};
