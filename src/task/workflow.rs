@@ -156,21 +156,35 @@ pub trait Workflow: Send + Sync + Sized + 'static {
     /// Closes a task whose steps all ran, in the transaction that closes it.
     fn done(c: &Connection, state: &Self::State, task: &TaskInfo, now: Timestamp) -> Result<(), StoreError>;
 
-    /// Closes a task that was undone. Never called for a `Forward` workflow.
+    /// Closes a task that was undone. To be written for every workflow that goes back.
+    ///
+    /// # Errors
+    /// A `Forward` workflow is never undone.
     fn unwound(
-        c: &Connection,
-        state: &Self::State,
+        _: &Connection,
+        _: &Self::State,
         task: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError>;
+        _: &Cause,
+        _: Timestamp,
+    ) -> Result<(), StoreError> {
+        Err(not_for_forward(Self::NAME, task))
+    }
 
-    /// Closes a task that could not even be undone. Never called for a `Forward` workflow.
+    /// Closes a task that could not even be undone. To be written for every workflow that goes back.
+    ///
+    /// # Errors
+    /// A `Forward` workflow is never stuck.
     fn stuck(
-        c: &Connection,
-        state: &Self::State,
+        _: &Connection,
+        _: &Self::State,
         task: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError>;
+        _: &Cause,
+        _: Timestamp,
+    ) -> Result<(), StoreError> {
+        Err(not_for_forward(Self::NAME, task))
+    }
+}
+
+fn not_for_forward(workflow: &str, task: &TaskInfo) -> StoreError {
+    StoreError::Corrupt(format!("task {} of {workflow}, which only goes forward, came back", task.id))
 }

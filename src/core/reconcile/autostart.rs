@@ -9,17 +9,14 @@
 //! So a crash of the daemon in between starts none twice and forgets none. A server that waits for its turn is not taken
 //! for one that has shut itself down.
 
-use crate::core::ids::{RequestId, ServerId};
+use crate::core::ids::ServerId;
 use crate::core::server::Server;
 use crate::core::server::state::{TaskState, VmState};
 use crate::core::workflow::server_start::ServerStart;
-use crate::core::workflow::{ServerEnv, ServerTask};
+use crate::core::workflow::{ServerEnv, unasked};
 use crate::host::hypervisor::{DomainState, HypervisorError};
 use crate::store::rows::to_json;
-use crate::store::server_actions::{self, NewAction};
-use crate::store::tasks::{self, NewTask};
-use crate::store::{Connection, StoreError, servers, setting};
-use crate::task::Workflow;
+use crate::store::{Connection, StoreError, servers, setting, tasks};
 use jiff::Timestamp;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -179,18 +176,6 @@ fn start(c: &Connection, id: ServerId, now: Timestamp) -> Result<bool, StoreErro
     if !ran(server.vm_state) || server.task_state.is_some() {
         return Ok(false);
     }
-    let request_id = RequestId::fresh().0;
-    let new =
-        NewAction { server: id, request_id: &request_id, action: "start", user_id: None, project_id: None };
-    let action = server_actions::record(c, &new, now)?;
-    servers::begin(c, id, TaskState::PoweringOn, now)?;
-    let task = NewTask {
-        workflow: ServerStart::NAME,
-        subject: &id.to_string(),
-        state: &to_json(&ServerTask { server: id, action, host: server.host })?,
-        request_id: &request_id,
-        preempt: false,
-    };
-    tasks::enqueue(c, &task, now)?;
+    unasked::<ServerStart>(c, &server, "start", Some(TaskState::PoweringOn), |task| task, now)?;
     Ok(true)
 }

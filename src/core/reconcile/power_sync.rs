@@ -1,18 +1,14 @@
 //! Brings rows in line with what guests do by themselves: one that shut itself down becomes STOPPED, one that was started
 //! behind our back is stopped again. Which sight leads to what is `core::server::observe`'s to say.
 
-use crate::core::ids::{RequestId, ServerId};
+use crate::core::ids::ServerId;
 use crate::core::server::observe::{Follow, observe};
 use crate::core::server::state::{PowerState, TaskState, VmState};
 use crate::core::workflow::server_stop::{ServerStop, StopState};
-use crate::core::workflow::{ServerEnv, ServerTask};
+use crate::core::workflow::{ServerEnv, unasked};
 use crate::host::hypervisor::{DomainState, HypervisorError};
-use crate::store::rows::to_json;
-use crate::store::server_actions::{self, NewAction};
 use crate::store::servers::{self, States};
-use crate::store::tasks::{self, NewTask};
 use crate::store::{Connection, StoreError};
-use crate::task::Workflow;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -130,24 +126,10 @@ fn stop(c: &Connection, id: ServerId, seen: PowerState, now: Timestamp) -> Resul
     if follow != Some(Follow::Stop) {
         return Ok(false);
     }
-    let request_id = RequestId::fresh().0;
-    let new =
-        NewAction { server: id, request_id: &request_id, action: "stop", user_id: None, project_id: None };
-    let action = server_actions::record(c, &new, now)?;
-    servers::begin(c, id, TaskState::PoweringOff, now)?;
-    let state = StopState {
-        task: ServerTask { server: id, action, host: server.host },
-        // An active guest that is off is merely to be recorded so; any other is not supposed to run.
-        force: server.vm_state != VmState::Active,
-    };
-    let task = NewTask {
-        workflow: ServerStop::NAME,
-        subject: &id.to_string(),
-        state: &to_json(&state)?,
-        request_id: &request_id,
-        preempt: false,
-    };
-    tasks::enqueue(c, &task, now)?;
+    // An active guest that is off is merely to be recorded so; any other is not supposed to run.
+    let force = server.vm_state != VmState::Active;
+    let state = |task| StopState { task, force };
+    unasked::<ServerStop>(c, &server, "stop", Some(TaskState::PoweringOff), state, now)?;
     tracing::info!(server = %id, vm_state = %server.vm_state, power_state = seen.number(), "following the host");
     Ok(true)
 }

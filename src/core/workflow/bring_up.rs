@@ -11,7 +11,7 @@ use crate::host::guest::{CONFIG_DRIVE_LABEL, iso9660};
 use crate::host::hypervisor::spec::{DomainSpec, NicAttachment};
 use crate::host::net::{HostPortSpec, NetError, NetworkMode};
 use crate::host::storage::{BootSource, DiskPlan, RescuePlan, ServerFiles};
-use crate::task::StepError;
+use crate::task::{StepContext, StepError};
 use futures_util::future::try_join_all;
 
 /// Ensures that every NIC gets its address from DHCP. A network that is not on the host any more is made again.
@@ -156,6 +156,30 @@ pub async fn power_on(env: &ServerEnv, subject: &Subject) -> Result<(), StepErro
     env.hypervisor.discard_saved(subject.server.id).await.blame("Letting the guest's saved memory go")?;
     define(env, subject).await?;
     env.hypervisor.start(subject.server.id).await.blame("Starting the guest")
+}
+
+/// Ensures that the guest runs on what the rows say and gets its addresses.
+pub async fn start(env: &ServerEnv, subject: &Subject) -> Result<(), StepError> {
+    reserve_addresses(env, subject).await?;
+    power_on(env, subject).await
+}
+
+/// Ensures that the guest is what the rows say, running or not.
+pub async fn bring_back(env: &ServerEnv, subject: &Subject, running: bool) -> Result<(), StepError> {
+    if running { start(env, subject).await } else { define(env, subject).await }
+}
+
+/// Lets a guest run again that ran before, unless somebody else decides about it now.
+pub async fn start_again(
+    env: &ServerEnv,
+    id: ServerId,
+    ran: bool,
+    context: &StepContext,
+) -> Result<(), StepError> {
+    if !ran || context.preempted.is_cancelled() {
+        return Ok(());
+    }
+    start(env, &env.load(id).await?).await
 }
 
 /// Ensures that a guest whose memory is on the disk goes on from there.

@@ -5,13 +5,14 @@
 //! away when this breaks off. While the copy begins, its file systems are frozen if an agent listens; that lasts as long
 //! as the beginning of the copy, and is ended whatever came of it.
 
-use super::{Blame, ServerEnv, shut_down};
+use super::{Blame, ServerEnv, ServerTask, record, shut_down};
 use crate::core::ids::{ImageId, ServerId};
 use crate::core::image::{Facts, Image, Status};
+use crate::core::server::state::TaskState;
 use crate::core::server::{Server, snapshot};
 use crate::host::hypervisor::{Copying, DomainState};
 use crate::store::{Connection, StoreError, images};
-use crate::task::{StepContext, StepError};
+use crate::task::{Step, StepContext, StepError, StepFuture, Workflow};
 use jiff::Timestamp;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -21,9 +22,90 @@ const LOOK: Duration = Duration::from_secs(2);
 const THAW_TRIES: u32 = 5;
 const THAW_PAUSE: Duration = Duration::from_millis(300);
 const MIB: u64 = 1 << 20;
+/// The longest that copying a disk may take.
+const DEADLINE: Duration = Duration::from_secs(8 * 3600);
+
+/// What a workflow that makes an image of its server's root disk says about it.
+pub trait Capturing {
+    /// What the server shows while its disk is copied.
+    const COPYING: TaskState;
+    /// What it shows while the copy becomes the image.
+    const PUBLISHING: TaskState;
+    /// Whether it is a failure when somebody deletes the image meanwhile.
+    const VITAL: bool;
+
+    fn task(&self) -> &ServerTask;
+
+    /// The image that is waiting for the disk.
+    fn image(&self) -> ImageId;
+}
+
+/// The steps from the disk to the image: "copy" and "publish".
+pub fn steps<W>() -> [Step<W>; 2]
+where
+    W: Workflow<Env = ServerEnv>,
+    W::State: Capturing,
+{
+    [
+        Step::<W>::new("copy", copy_disk)
+            .enter(|c, state, info, now| {
+                begin_saving(c, state.image(), now)?;
+                record::enter(c, state.task(), info, W::State::COPYING, now)
+            })
+            .undo(discard_copy)
+            .deadline(DEADLINE),
+        Step::<W>::new("publish", publish_copy)
+            .enter(|c, state, info, now| record::enter(c, state.task(), info, W::State::PUBLISHING, now))
+            .undo(remove_bytes)
+            .deadline(DEADLINE),
+    ]
+}
+
+fn copy_disk<'a, S: Capturing>(
+    env: &'a ServerEnv,
+    state: &'a mut S,
+    context: &'a StepContext,
+) -> StepFuture<'a> {
+    let id = state.task().server;
+    Box::pin(async move { copy(env, &env.load(id).await?.server, context).await })
+}
+
+fn discard_copy<'a, S: Capturing>(
+    env: &'a ServerEnv,
+    state: &'a mut S,
+    _: &'a StepContext,
+) -> StepFuture<'a> {
+    Box::pin(discard(env, state.task().server))
+}
+
+fn publish_copy<'a, S: Capturing>(
+    env: &'a ServerEnv,
+    state: &'a mut S,
+    _: &'a StepContext,
+) -> StepFuture<'a> {
+    let (server, image) = (state.task().server, state.image());
+    Box::pin(async move {
+        publish(env, &env.load(server).await?.server, image, env.now()).await?;
+        if !S::VITAL || env.store.read(move |c| images::get(c, image)).await?.is_some() {
+            return Ok(());
+        }
+        Err(StepError::new(409, format!("Image {image} was deleted while the server was being shelved.")))
+    })
+}
+
+fn remove_bytes<'a, S: Capturing>(
+    env: &'a ServerEnv,
+    state: &'a mut S,
+    _: &'a StepContext,
+) -> StepFuture<'a> {
+    let image = state.image();
+    Box::pin(async move {
+        env.storage.remove_image(image).await.blame("Removing the bytes of an unfinished image")
+    })
+}
 
 /// Ensures that no copy of the server's disk is being made and that no file system of the guest is frozen.
-pub async fn settle(env: &ServerEnv, id: ServerId) -> Result<(), StepError> {
+async fn settle(env: &ServerEnv, id: ServerId) -> Result<(), StepError> {
     // Without an agent nothing can be frozen.
     let thawed = env.hypervisor.thaw(id).await.blame("Thawing the guest's file systems");
     env.hypervisor.abort_copy(id).await.blame("Breaking off a copy of the disk")?;
@@ -37,7 +119,7 @@ pub async fn discard(env: &ServerEnv, id: ServerId) -> Result<(), StepError> {
 }
 
 /// Ensures a copy of what the root disk shows to the guest at one moment.
-pub async fn copy(env: &ServerEnv, server: &Server, context: &StepContext) -> Result<(), StepError> {
+async fn copy(env: &ServerEnv, server: &Server, context: &StepContext) -> Result<(), StepError> {
     let id = server.id;
     settle(env, id).await?;
     if env.storage.has_capture(id).await.blame("Looking for a copy of the disk")? {
@@ -129,7 +211,7 @@ async fn thaw(env: &ServerEnv, id: ServerId) -> Result<(), StepError> {
 
 /// Makes the copy the bytes of the image, and the image active. An image that was deleted meanwhile is no failure: then
 /// the copy is for nobody.
-pub async fn publish(env: &ServerEnv, server: &Server, id: ImageId, now: Timestamp) -> Result<(), StepError> {
+async fn publish(env: &ServerEnv, server: &Server, id: ImageId, now: Timestamp) -> Result<(), StepError> {
     let found = env.store.read(move |c| images::get(c, id)).await?;
     let Some(found) = found else { return discard(env, server.id).await };
     if found.status == Status::Active {
@@ -185,7 +267,7 @@ fn lacks_room(c: &Connection, image: &Image, bytes: u64) -> Result<Option<u64>, 
 }
 
 /// Shows that the image is about to get its bytes.
-pub fn begin_saving(c: &Connection, id: ImageId, now: Timestamp) -> Result<(), StoreError> {
+fn begin_saving(c: &Connection, id: ImageId, now: Timestamp) -> Result<(), StoreError> {
     let Some(mut image) = images::get(c, id)?.filter(|image| image.status == Status::Queued) else {
         return Ok(());
     };

@@ -5,17 +5,16 @@
 
 use super::server_delete::ServerDelete;
 use super::server_offload::{OffloadState, ServerOffload};
-use super::server_resize_confirm::ServerResizeConfirm;
-use super::{ServerEnv, ServerTask};
+use super::server_resize_confirm::{ConfirmState, ServerResizeConfirm};
+use super::{ServerEnv, unasked};
 use crate::core::ids::{RequestId, ServerId};
 use crate::core::server::Server;
 use crate::core::server::migration::MigrationStatus;
 use crate::core::server::state::{TaskState, VmState};
 use crate::store::rows::to_json;
-use crate::store::server_actions::{self, NewAction};
 use crate::store::tasks::{self, NewTask};
 use crate::store::{Connection, StoreError, server_migrations, servers};
-use crate::task::{Cause, Direction, Step, StepContext, StepError, StepFuture, TaskInfo, Workflow};
+use crate::task::{Direction, Step, StepContext, StepError, StepFuture, TaskInfo, Workflow};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -84,26 +83,12 @@ impl Workflow for Due {
     fn done(_: &Connection, _: &DueState, _: &TaskInfo, _: Timestamp) -> Result<(), StoreError> {
         Ok(())
     }
-
-    fn unwound(
-        _: &Connection,
-        _: &DueState,
-        _: &TaskInfo,
-        _: &Cause,
-        _: Timestamp,
-    ) -> Result<(), StoreError> {
-        Err(StoreError::Corrupt("what was due was unwound".into()))
-    }
-
-    fn stuck(_: &Connection, _: &DueState, _: &TaskInfo, _: &Cause, _: Timestamp) -> Result<(), StoreError> {
-        Err(StoreError::Corrupt("what was due is stuck".into()))
-    }
 }
 
-fn ask<'a>(env: &'a ServerEnv, state: &'a mut DueState, context: &'a StepContext) -> StepFuture<'a> {
+fn ask<'a>(env: &'a ServerEnv, state: &'a mut DueState, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move {
         let (id, occasion, since) = (state.server, state.occasion, state.since);
-        let (now, request_id) = (env.now(), context.task.request_id.clone());
+        let now = env.now();
         let asked = env
             .store
             .write::<_, StoreError, _>(move |c| {
@@ -115,10 +100,11 @@ fn ask<'a>(env: &'a ServerEnv, state: &'a mut DueState, context: &'a StepContext
                     return Ok(false);
                 }
                 match occasion {
-                    Occasion::Offload => offload(c, &server, &request_id, now)?,
-                    Occasion::Reclaim => reclaim(c, &server, &request_id, now)?,
-                    Occasion::Confirm => confirm(c, &server, &request_id, now)?,
+                    Occasion::Offload => offload(c, &server, now)?,
+                    Occasion::Reclaim => reclaim(c, &server, now)?,
+                    Occasion::Confirm => confirm(c, &server, now)?,
                 }
+                tracing::info!(server = %id, ?occasion, "its time is over");
                 Ok(true)
             })
             .await?;
@@ -137,53 +123,23 @@ fn waits_since(server: &Server, occasion: Occasion) -> Option<i64> {
     since.map(Timestamp::as_microsecond)
 }
 
-/// Opens the action record of what is due: nobody's, and of no request but ours.
-fn record(
-    c: &Connection,
-    server: &Server,
-    action: &str,
-    request_id: &str,
-    now: Timestamp,
-) -> Result<ServerTask, StoreError> {
-    let new = NewAction { server: server.id, request_id, action, user_id: None, project_id: None };
-    let action = server_actions::record(c, &new, now)?;
-    tracing::info!(server = %server.id, action = new.action, "its time is over");
-    Ok(ServerTask { server: server.id, action, host: server.host.clone() })
+fn offload(c: &Connection, server: &Server, now: Timestamp) -> Result<(), StoreError> {
+    let state = |task| OffloadState { task, event: true };
+    unasked::<ServerOffload>(c, server, "shelveOffload", Some(TaskState::ShelvingOffloading), state, now)
 }
 
-fn enqueue<W: Workflow>(
-    c: &Connection,
-    server: &Server,
-    state: &W::State,
-    request_id: &str,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let subject = server.id.to_string();
-    let task =
-        NewTask { workflow: W::NAME, subject: &subject, state: &to_json(state)?, request_id, preempt: false };
-    tasks::enqueue(c, &task, now)?;
-    Ok(())
+fn reclaim(c: &Connection, server: &Server, now: Timestamp) -> Result<(), StoreError> {
+    unasked::<ServerDelete>(c, server, "delete", Some(TaskState::Deleting), |task| task, now)
 }
 
-fn offload(c: &Connection, server: &Server, request_id: &str, now: Timestamp) -> Result<(), StoreError> {
-    let task = record(c, server, "shelveOffload", request_id, now)?;
-    servers::begin(c, server.id, TaskState::ShelvingOffloading, now)?;
-    enqueue::<ServerOffload>(c, server, &OffloadState { task, event: true }, request_id, now)
-}
-
-fn reclaim(c: &Connection, server: &Server, request_id: &str, now: Timestamp) -> Result<(), StoreError> {
-    let task = record(c, server, "delete", request_id, now)?;
-    servers::begin(c, server.id, TaskState::Deleting, now)?;
-    enqueue::<ServerDelete>(c, server, &task, request_id, now)
-}
-
-fn confirm(c: &Connection, server: &Server, request_id: &str, now: Timestamp) -> Result<(), StoreError> {
+fn confirm(c: &Connection, server: &Server, now: Timestamp) -> Result<(), StoreError> {
     let Some(resize) = &server.resize else { return Ok(()) };
     let migration = server_migrations::get(c, resize.number, server.id)?;
     // As for anybody: only a resize that is there to be looked at can be confirmed.
     if !migration.is_some_and(|found| found.status == MigrationStatus::Finished) {
         return Ok(());
     }
-    let task = record(c, server, "confirmResize", request_id, now)?;
-    ServerResizeConfirm::enqueue(c, server, resize.number, task.action, request_id, now)
+    server_migrations::set_status(c, resize.number, MigrationStatus::Confirming, now)?;
+    let state = |task| ConfirmState::new(task, resize.number);
+    unasked::<ServerResizeConfirm>(c, server, "confirmResize", None, state, now)
 }

@@ -6,7 +6,7 @@ use super::{Blame, ServerEnv};
 use crate::core::ids::ImageId;
 use crate::store::tasks::{self, NewTask};
 use crate::store::{Connection, StoreError, images};
-use crate::task::{Cause, Direction, Step, StepContext, StepError, StepFuture, TaskInfo, Workflow};
+use crate::task::{Direction, Step, StepContext, StepError, StepFuture, TaskInfo, Workflow};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -44,26 +44,6 @@ impl Workflow for ImageRemoval {
 
     fn done(_: &Connection, _: &RemovalState, _: &TaskInfo, _: Timestamp) -> Result<(), StoreError> {
         Ok(())
-    }
-
-    fn unwound(
-        _: &Connection,
-        _: &RemovalState,
-        _: &TaskInfo,
-        _: &Cause,
-        _: Timestamp,
-    ) -> Result<(), StoreError> {
-        Err(StoreError::Corrupt("the removal of an image was unwound".into()))
-    }
-
-    fn stuck(
-        _: &Connection,
-        _: &RemovalState,
-        _: &TaskInfo,
-        _: &Cause,
-        _: Timestamp,
-    ) -> Result<(), StoreError> {
-        Err(StoreError::Corrupt("the removal of an image is stuck".into()))
     }
 }
 

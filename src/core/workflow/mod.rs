@@ -9,6 +9,7 @@ mod capture;
 mod domain;
 mod due;
 pub mod guest;
+mod hand_over;
 mod image_removal;
 pub mod network_sync;
 mod record;
@@ -40,8 +41,11 @@ mod shut_down;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod verb;
 #[cfg(test)]
 mod walk;
+
+pub use hand_over::{enqueue, unasked};
 
 use super::clock::Clock;
 use super::ids::ServerId;

@@ -4,7 +4,7 @@ use super::{Blame, ServerEnv};
 use crate::core::ids::NetworkId;
 use crate::core::reconcile::host_networks::spec;
 use crate::store::{Connection, StoreError};
-use crate::task::{Cause, Direction, Step, StepContext, StepError, StepFuture, TaskInfo, Workflow};
+use crate::task::{Direction, Step, StepContext, StepError, StepFuture, TaskInfo, Workflow};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -28,26 +28,6 @@ impl Workflow for NetworkSync {
 
     fn done(_: &Connection, _: &NetworkTask, _: &TaskInfo, _: Timestamp) -> Result<(), StoreError> {
         Ok(())
-    }
-
-    fn unwound(
-        _: &Connection,
-        _: &NetworkTask,
-        _: &TaskInfo,
-        _: &Cause,
-        _: Timestamp,
-    ) -> Result<(), StoreError> {
-        Err(StoreError::Corrupt("the following of a network was unwound".into()))
-    }
-
-    fn stuck(
-        _: &Connection,
-        _: &NetworkTask,
-        _: &TaskInfo,
-        _: &Cause,
-        _: Timestamp,
-    ) -> Result<(), StoreError> {
-        Err(StoreError::Corrupt("the following of a network is stuck".into()))
     }
 }
 

@@ -1,11 +1,13 @@
 //! What workflows write about themselves: task states, events of the action record, faults.
 
 use super::ServerTask;
+use crate::core::ids::ServerId;
+use crate::core::port::PortStatus;
 use crate::core::server::Fault;
-use crate::core::server::state::{TaskState, VmState};
+use crate::core::server::state::{PowerState, TaskState, VmState};
 use crate::store::server_actions::{self, EventFailure};
 use crate::store::servers::{self, Outcome};
-use crate::store::{Connection, StoreError};
+use crate::store::{Connection, StoreError, server_ports};
 use crate::task::{Cause, TaskInfo};
 use jiff::Timestamp;
 
@@ -77,4 +79,25 @@ pub fn fail(
 /// The outcome that leaves a server in ERROR.
 pub fn in_error() -> Outcome {
     Outcome { vm_state: Some(VmState::Error), ..Outcome::default() }
+}
+
+/// The outcome of a server that runs and can be reached, which its ports show.
+pub fn runs(c: &Connection, server: ServerId, now: Timestamp) -> Result<Outcome, StoreError> {
+    server_ports::set_server_ports_status(c, server, PortStatus::Active, now)?;
+    Ok(Outcome {
+        vm_state: Some(VmState::Active),
+        power_state: Some(PowerState::Running),
+        ..Outcome::default()
+    })
+}
+
+/// The outcome of a server whose guest is off, which its ports show.
+pub fn off(
+    c: &Connection,
+    server: ServerId,
+    vm_state: VmState,
+    now: Timestamp,
+) -> Result<Outcome, StoreError> {
+    server_ports::set_server_ports_status(c, server, PortStatus::Down, now)?;
+    Ok(Outcome { vm_state: Some(vm_state), power_state: Some(PowerState::Shutdown), ..Outcome::default() })
 }

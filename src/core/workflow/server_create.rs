@@ -7,13 +7,13 @@
 //! ```
 
 use super::record::{self, in_error};
+use super::verb::Verb;
 use super::{Blame, ServerEnv, ServerTask, bring_up};
-use crate::core::port::PortStatus;
 use crate::core::secret::Secret;
-use crate::core::server::state::{PowerState, TaskState, VmState};
+use crate::core::server::state::TaskState;
 use crate::store::servers::Outcome;
 use crate::store::{Connection, StoreError, server_ports};
-use crate::task::{Cause, Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
+use crate::task::{Cause, Step, StepContext, StepFuture, TaskInfo};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -29,10 +29,8 @@ pub struct CreateState {
     pub admin_password: Secret,
 }
 
-impl Workflow for ServerCreate {
+impl Verb for ServerCreate {
     const NAME: &'static str = "server_create";
-    const DIRECTION: Direction = Direction::Unwind;
-    type Env = ServerEnv;
     type State = CreateState;
 
     fn steps() -> Vec<Step<Self>> {
@@ -56,38 +54,33 @@ impl Workflow for ServerCreate {
         ]
     }
 
-    fn done(c: &Connection, state: &CreateState, info: &TaskInfo, now: Timestamp) -> Result<(), StoreError> {
-        let outcome = Outcome {
-            vm_state: Some(VmState::Active),
-            power_state: Some(PowerState::Running),
-            launched: true,
-            unplaced: false,
-        };
-        server_ports::set_server_ports_status(c, state.task.server, PortStatus::Active, now)?;
-        record::succeed(c, &state.task, info, outcome, now)
+    fn task(state: &CreateState) -> &ServerTask {
+        &state.task
     }
 
-    fn unwound(
+    fn done(
         c: &Connection,
         state: &CreateState,
-        info: &TaskInfo,
+        _: &TaskInfo,
+        now: Timestamp,
+    ) -> Result<Outcome, StoreError> {
+        Ok(Outcome { launched: true, ..record::runs(c, state.task.server, now)? })
+    }
+
+    fn undone(
+        c: &Connection,
+        state: &CreateState,
         cause: &Cause,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Outcome, StoreError> {
         if let Cause::Failed(_) = cause {
             server_ports::release_server_ports(c, state.task.server, now)?;
         }
-        record::fail(c, &state.task, info, cause, Outcome { unplaced: true, ..in_error() }, now)
+        Ok(Outcome { unplaced: true, ..in_error() })
     }
 
-    fn stuck(
-        c: &Connection,
-        state: &CreateState,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, &state.task, info, cause, in_error(), now)
+    fn stuck(_: &Connection, _: &CreateState, _: &Cause, _: Timestamp) -> Result<Outcome, StoreError> {
+        Ok(in_error())
     }
 }
 

@@ -7,7 +7,7 @@ use crate::core::server::state::TaskState;
 use crate::store::{
     Connection, StoreError, console_tokens, server_actions, server_migrations, server_ports, servers,
 };
-use crate::task::{Cause, Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
+use crate::task::{Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
 use jiff::Timestamp;
 
 /// The workflow of a delete.
@@ -38,26 +38,6 @@ impl Workflow for ServerDelete {
         server_migrations::close_of_deleted(c, task.server, now)?;
         servers::mark_deleted(c, task.server, now)?;
         server_actions::finish_events(c, task.action, None, now)
-    }
-
-    fn unwound(
-        _: &Connection,
-        _: &ServerTask,
-        _: &TaskInfo,
-        _: &Cause,
-        _: Timestamp,
-    ) -> Result<(), StoreError> {
-        Err(StoreError::Corrupt("a delete was unwound".into()))
-    }
-
-    fn stuck(
-        _: &Connection,
-        _: &ServerTask,
-        _: &TaskInfo,
-        _: &Cause,
-        _: Timestamp,
-    ) -> Result<(), StoreError> {
-        Err(StoreError::Corrupt("a delete is stuck".into()))
     }
 }
 

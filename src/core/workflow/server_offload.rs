@@ -3,11 +3,10 @@
 
 use super::record;
 use super::{Blame, ServerEnv, ServerTask, bring_up};
-use crate::core::port::PortStatus;
-use crate::core::server::state::{PowerState, TaskState, VmState};
+use crate::core::server::state::{TaskState, VmState};
 use crate::store::servers::Outcome;
 use crate::store::{Connection, StoreError, server_ports};
-use crate::task::{Cause, Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
+use crate::task::{Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -41,35 +40,9 @@ impl Workflow for ServerOffload {
     }
 
     fn done(c: &Connection, state: &OffloadState, info: &TaskInfo, now: Timestamp) -> Result<(), StoreError> {
-        let outcome = Outcome {
-            vm_state: Some(VmState::ShelvedOffloaded),
-            power_state: Some(PowerState::Shutdown),
-            unplaced: true,
-            ..Outcome::default()
-        };
-        server_ports::set_server_ports_status(c, state.task.server, PortStatus::Down, now)?;
+        let outcome = record::off(c, state.task.server, VmState::ShelvedOffloaded, now)?;
         server_ports::set_server_ports_host(c, state.task.server, "")?;
-        record::succeed(c, &state.task, info, outcome, now)
-    }
-
-    fn unwound(
-        _: &Connection,
-        _: &OffloadState,
-        _: &TaskInfo,
-        _: &Cause,
-        _: Timestamp,
-    ) -> Result<(), StoreError> {
-        Err(StoreError::Corrupt("an offload was unwound".into()))
-    }
-
-    fn stuck(
-        _: &Connection,
-        _: &OffloadState,
-        _: &TaskInfo,
-        _: &Cause,
-        _: Timestamp,
-    ) -> Result<(), StoreError> {
-        Err(StoreError::Corrupt("an offload is stuck".into()))
+        record::succeed(c, &state.task, info, Outcome { unplaced: true, ..outcome }, now)
     }
 }
 

@@ -1,13 +1,14 @@
 //! Sets the administrator's password in a running guest, through the guest's agent. active/updating_password -> active
 
 use super::record;
+use super::verb::Verb;
 use super::{Blame, ServerEnv, ServerTask};
 use crate::core::secret::Secret;
 use crate::core::server::Server;
 use crate::core::server::state::TaskState;
 use crate::store::servers::Outcome;
 use crate::store::{Connection, StoreError};
-use crate::task::{Cause, Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
+use crate::task::{Step, StepContext, StepFuture, TaskInfo};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -23,10 +24,8 @@ pub struct PasswordState {
     pub admin_password: Secret,
 }
 
-impl Workflow for ServerPassword {
+impl Verb for ServerPassword {
     const NAME: &'static str = "server_password";
-    const DIRECTION: Direction = Direction::Unwind;
-    type Env = ServerEnv;
     type State = PasswordState;
 
     fn steps() -> Vec<Step<Self>> {
@@ -40,33 +39,12 @@ impl Workflow for ServerPassword {
         ]
     }
 
-    fn done(
-        c: &Connection,
-        state: &PasswordState,
-        info: &TaskInfo,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::succeed(c, &state.task, info, Outcome::default(), now)
+    fn task(state: &PasswordState) -> &ServerTask {
+        &state.task
     }
 
-    fn unwound(
-        c: &Connection,
-        state: &PasswordState,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, &state.task, info, cause, Outcome::default(), now)
-    }
-
-    fn stuck(
-        c: &Connection,
-        state: &PasswordState,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, &state.task, info, cause, Outcome::default(), now)
+    fn done(_: &Connection, _: &PasswordState, _: &TaskInfo, _: Timestamp) -> Result<Outcome, StoreError> {
+        Ok(Outcome::default())
     }
 }
 

@@ -7,12 +7,12 @@
 //! ```
 
 use super::record::{self, in_error};
+use super::verb::Verb;
 use super::{ServerEnv, ServerTask, bring_up, shut_down};
-use crate::core::port::PortStatus;
-use crate::core::server::state::{PowerState, TaskState, VmState};
+use crate::core::server::state::TaskState;
 use crate::store::servers::Outcome;
-use crate::store::{Connection, StoreError, server_ports};
-use crate::task::{Cause, Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
+use crate::store::{Connection, StoreError};
+use crate::task::{Cause, Step, StepContext, StepFuture, TaskInfo};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -30,10 +30,8 @@ pub struct RebootState {
     pub runs: bool,
 }
 
-impl Workflow for ServerReboot {
+impl Verb for ServerReboot {
     const NAME: &'static str = "server_reboot";
-    const DIRECTION: Direction = Direction::Unwind;
-    type Env = ServerEnv;
     type State = RebootState;
 
     fn steps() -> Vec<Step<Self>> {
@@ -54,35 +52,25 @@ impl Workflow for ServerReboot {
         ]
     }
 
-    fn done(c: &Connection, state: &RebootState, info: &TaskInfo, now: Timestamp) -> Result<(), StoreError> {
-        let outcome = Outcome {
-            vm_state: Some(VmState::Active),
-            power_state: Some(PowerState::Running),
-            ..Outcome::default()
-        };
-        server_ports::set_server_ports_status(c, state.task.server, PortStatus::Active, now)?;
-        record::succeed(c, &state.task, info, outcome, now)
+    fn task(state: &RebootState) -> &ServerTask {
+        &state.task
     }
 
-    fn unwound(
+    fn done(
         c: &Connection,
         state: &RebootState,
-        info: &TaskInfo,
-        cause: &Cause,
+        _: &TaskInfo,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let outcome = if state.runs { Outcome::default() } else { in_error() };
-        record::fail(c, &state.task, info, cause, outcome, now)
+    ) -> Result<Outcome, StoreError> {
+        record::runs(c, state.task.server, now)
     }
 
-    fn stuck(
-        c: &Connection,
-        state: &RebootState,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, &state.task, info, cause, in_error(), now)
+    fn undone(_: &Connection, state: &RebootState, _: &Cause, _: Timestamp) -> Result<Outcome, StoreError> {
+        Ok(if state.runs { Outcome::default() } else { in_error() })
+    }
+
+    fn stuck(_: &Connection, _: &RebootState, _: &Cause, _: Timestamp) -> Result<Outcome, StoreError> {
+        Ok(in_error())
     }
 }
 
@@ -103,9 +91,8 @@ fn go_down<'a>(env: &'a ServerEnv, state: &'a mut RebootState, context: &'a Step
     Box::pin(async move {
         let id = state.task.server;
         if !state.hard {
-            let subject = env.load(id).await?;
-            let patience = shut_down::patience(env, &subject.server);
-            if shut_down::shut_down(env, id, patience, context).await? {
+            let server = env.load(id).await?.server;
+            if shut_down::shut_down(env, id, shut_down::patience(env, &server), context).await? {
                 return Ok(());
             }
             shut_down::gave_way(context)?;
@@ -118,12 +105,7 @@ fn go_down<'a>(env: &'a ServerEnv, state: &'a mut RebootState, context: &'a Step
 fn come_up<'a>(env: &'a ServerEnv, state: &'a mut RebootState, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move {
         let id = state.task.server;
-        let result = async {
-            let subject = env.load(id).await?;
-            bring_up::reserve_addresses(env, &subject).await?;
-            bring_up::power_on(env, &subject).await
-        }
-        .await;
+        let result = async { bring_up::start(env, &env.load(id).await?).await }.await;
         noting(env, id, &mut state.runs, result).await
     })
 }

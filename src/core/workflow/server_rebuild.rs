@@ -9,15 +9,15 @@
 //! is logged before, so once the new guest may have written something its disks are not replaced again.
 
 use super::record::{self, in_error};
+use super::verb::Verb;
 use super::{Blame, ServerEnv, ServerTask, bring_up, shut_down};
 use crate::core::ids::ImageId;
-use crate::core::port::PortStatus;
 use crate::core::secret::Secret;
 use crate::core::server::Server;
-use crate::core::server::state::{PowerState, TaskState, VmState};
+use crate::core::server::state::{TaskState, VmState};
 use crate::store::servers::Outcome;
-use crate::store::{Connection, StoreError, server_ports, server_rebuild};
-use crate::task::{Cause, Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
+use crate::store::{Connection, StoreError, server_rebuild};
+use crate::task::{Cause, Step, StepContext, StepFuture, TaskInfo};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -58,10 +58,8 @@ impl FormerImage {
     }
 }
 
-impl Workflow for ServerRebuild {
+impl Verb for ServerRebuild {
     const NAME: &'static str = "server_rebuild";
-    const DIRECTION: Direction = Direction::Unwind;
-    type Env = ServerEnv;
     type State = RebuildState;
 
     fn steps() -> Vec<Step<Self>> {
@@ -91,45 +89,36 @@ impl Workflow for ServerRebuild {
         ]
     }
 
-    fn done(c: &Connection, state: &RebuildState, info: &TaskInfo, now: Timestamp) -> Result<(), StoreError> {
-        let (vm_state, power_state, port) = if state.was_stopped {
-            (VmState::Stopped, PowerState::Shutdown, PortStatus::Down)
-        } else {
-            (VmState::Active, PowerState::Running, PortStatus::Active)
-        };
-        let outcome = Outcome {
-            vm_state: Some(vm_state),
-            power_state: Some(power_state),
-            launched: true,
-            unplaced: false,
-        };
-        server_ports::set_server_ports_status(c, state.task.server, port, now)?;
-        record::succeed(c, &state.task, info, outcome, now)
+    fn task(state: &RebuildState) -> &ServerTask {
+        &state.task
     }
 
-    fn unwound(
+    fn done(
         c: &Connection,
         state: &RebuildState,
-        info: &TaskInfo,
-        cause: &Cause,
+        _: &TaskInfo,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Outcome, StoreError> {
+        let server = state.task.server;
+        let outcome = if state.was_stopped {
+            record::off(c, server, VmState::Stopped, now)?
+        } else {
+            record::runs(c, server, now)?
+        };
+        Ok(Outcome { launched: true, ..outcome })
+    }
+
+    fn undone(c: &Connection, state: &RebuildState, _: &Cause, _: Timestamp) -> Result<Outcome, StoreError> {
         if !state.replacing {
             let FormerImage { image_id, image_format, image_properties } = &state.before;
             let format = image_format.as_deref();
             server_rebuild::set_image(c, state.task.server, *image_id, format, image_properties)?;
         }
-        record::fail(c, &state.task, info, cause, in_error(), now)
+        Ok(in_error())
     }
 
-    fn stuck(
-        c: &Connection,
-        state: &RebuildState,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, &state.task, info, cause, in_error(), now)
+    fn stuck(_: &Connection, _: &RebuildState, _: &Cause, _: Timestamp) -> Result<Outcome, StoreError> {
+        Ok(in_error())
     }
 }
 

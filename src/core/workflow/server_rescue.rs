@@ -2,14 +2,14 @@
 //! active, stopped or error/rescuing -> rescued
 
 use super::record::{self, in_error};
+use super::verb::Verb;
 use super::{Blame, ServerEnv, ServerTask, Subject, bring_up, shut_down};
-use crate::core::port::PortStatus;
 use crate::core::secret::Secret;
 use crate::core::server::Rescue;
-use crate::core::server::state::{PowerState, TaskState, VmState};
+use crate::core::server::state::{TaskState, VmState};
 use crate::store::servers::Outcome;
-use crate::store::{Connection, StoreError, server_ports, servers};
-use crate::task::{Cause, Direction, Step, StepContext, StepError, StepFuture, TaskInfo, Workflow};
+use crate::store::{Connection, StoreError, servers};
+use crate::task::{Cause, Step, StepContext, StepError, StepFuture, TaskInfo};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -27,10 +27,8 @@ pub struct RescueState {
     pub rescue: Rescue,
 }
 
-impl Workflow for ServerRescue {
+impl Verb for ServerRescue {
     const NAME: &'static str = "server_rescue";
-    const DIRECTION: Direction = Direction::Unwind;
-    type Env = ServerEnv;
     type State = RescueState;
 
     fn steps() -> Vec<Step<Self>> {
@@ -48,36 +46,23 @@ impl Workflow for ServerRescue {
         ]
     }
 
-    fn done(c: &Connection, state: &RescueState, info: &TaskInfo, now: Timestamp) -> Result<(), StoreError> {
-        let outcome = Outcome {
-            vm_state: Some(VmState::Rescued),
-            power_state: Some(PowerState::Running),
-            launched: true,
-            unplaced: false,
-        };
+    fn task(state: &RescueState) -> &ServerTask {
+        &state.task
+    }
+
+    fn done(
+        c: &Connection,
+        state: &RescueState,
+        _: &TaskInfo,
+        now: Timestamp,
+    ) -> Result<Outcome, StoreError> {
         servers::set_rescue(c, state.task.server, Some(&state.rescue))?;
-        server_ports::set_server_ports_status(c, state.task.server, PortStatus::Active, now)?;
-        record::succeed(c, &state.task, info, outcome, now)
+        let outcome = record::runs(c, state.task.server, now)?;
+        Ok(Outcome { vm_state: Some(VmState::Rescued), launched: true, ..outcome })
     }
 
-    fn unwound(
-        c: &Connection,
-        state: &RescueState,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, &state.task, info, cause, in_error(), now)
-    }
-
-    fn stuck(
-        c: &Connection,
-        state: &RescueState,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, &state.task, info, cause, in_error(), now)
+    fn undone(_: &Connection, _: &RescueState, _: &Cause, _: Timestamp) -> Result<Outcome, StoreError> {
+        Ok(in_error())
     }
 }
 
@@ -105,23 +90,13 @@ fn remove_disk<'a>(env: &'a ServerEnv, state: &'a mut RescueState, _: &'a StepCo
 }
 
 fn power_off<'a>(env: &'a ServerEnv, state: &'a mut RescueState, context: &'a StepContext) -> StepFuture<'a> {
-    Box::pin(async move {
-        let id = state.task.server;
-        let server = env.load(id).await?.server;
-        let patience = shut_down::patience(env, &server);
-        if shut_down::shut_down(env, id, patience, context).await? {
-            return Ok(());
-        }
-        shut_down::gave_way(context)?;
-        bring_up::cut_power(env, id).await
-    })
+    Box::pin(shut_down::turn_off(env, state.task.server, context))
 }
 
 fn power_on<'a>(env: &'a ServerEnv, state: &'a mut RescueState, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move {
         let subject = rescued(env, state).await?;
-        bring_up::reserve_addresses(env, &subject).await?;
-        bring_up::power_on(env, &subject).await
+        bring_up::start(env, &subject).await
     })
 }
 

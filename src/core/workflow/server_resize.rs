@@ -13,13 +13,14 @@
 
 use super::due::{self, Occasion};
 use super::record::{self, in_error};
+use super::verb::Verb;
 use super::{Blame, ServerEnv, ServerTask, Subject, bring_up, server_delete::ServerDelete, shut_down};
 use crate::core::server::ServerFlavor;
 use crate::core::server::migration::MigrationStatus;
 use crate::core::server::state::{PowerState, TaskState, VmState};
 use crate::store::servers::{self, Outcome};
 use crate::store::{Connection, StoreError, server_migrations, tasks};
-use crate::task::{Cause, Direction, Step, StepContext, StepError, StepFuture, TaskInfo, Workflow};
+use crate::task::{Cause, Step, StepContext, StepError, StepFuture, TaskInfo, Workflow};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -42,10 +43,8 @@ pub struct ResizeState {
     pub window_seconds: u64,
 }
 
-impl Workflow for ServerResize {
+impl Verb for ServerResize {
     const NAME: &'static str = "server_resize";
-    const DIRECTION: Direction = Direction::Unwind;
-    type Env = ServerEnv;
     type State = ResizeState;
 
     fn steps() -> Vec<Step<Self>> {
@@ -79,7 +78,16 @@ impl Workflow for ServerResize {
         ]
     }
 
-    fn done(c: &Connection, state: &ResizeState, info: &TaskInfo, now: Timestamp) -> Result<(), StoreError> {
+    fn task(state: &ResizeState) -> &ServerTask {
+        &state.task
+    }
+
+    fn done(
+        c: &Connection,
+        state: &ResizeState,
+        _: &TaskInfo,
+        now: Timestamp,
+    ) -> Result<Outcome, StoreError> {
         let id = state.task.server;
         if let Some(mut resize) = servers::get(c, id)?.and_then(|server| server.resize) {
             resize.finished_at = Some(now);
@@ -91,36 +99,22 @@ impl Workflow for ServerResize {
             due::arrange(c, id, Occasion::Confirm, seconds, now)?;
         }
         let power = if state.active { PowerState::Running } else { PowerState::Shutdown };
-        let outcome = Outcome {
+        Ok(Outcome {
             vm_state: Some(VmState::Resized),
             power_state: Some(power),
             launched: true,
             ..Outcome::default()
-        };
-        record::succeed(c, &state.task, info, outcome, now)
+        })
     }
 
-    fn unwound(
-        c: &Connection,
-        state: &ResizeState,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let outcome = if state.touched { in_error() } else { Outcome::default() };
+    fn undone(c: &Connection, state: &ResizeState, _: &Cause, now: Timestamp) -> Result<Outcome, StoreError> {
         back_to_old(c, state, now)?;
-        record::fail(c, &state.task, info, cause, outcome, now)
+        Ok(if state.touched { in_error() } else { Outcome::default() })
     }
 
-    fn stuck(
-        c: &Connection,
-        state: &ResizeState,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    fn stuck(c: &Connection, state: &ResizeState, _: &Cause, now: Timestamp) -> Result<Outcome, StoreError> {
         back_to_old(c, state, now)?;
-        record::fail(c, &state.task, info, cause, in_error(), now)
+        Ok(in_error())
     }
 }
 
@@ -155,12 +149,7 @@ fn go_down<'a>(env: &'a ServerEnv, state: &'a mut ResizeState, context: &'a Step
             return Err(StepError::new(500, "Resize error: Unable to resize disk down."));
         }
         state.touched = true;
-        let patience = shut_down::patience(env, &subject.server);
-        if shut_down::shut_down(env, id, patience, context).await? {
-            return Ok(());
-        }
-        shut_down::gave_way(context)?;
-        bring_up::cut_power(env, id).await
+        shut_down::turn_off(env, id, context).await
     })
 }
 
@@ -173,12 +162,7 @@ fn come_back<'a>(env: &'a ServerEnv, state: &'a mut ResizeState, _: &'a StepCont
             return Ok(());
         }
         let subject = load_old(env, state).await?;
-        if state.active {
-            bring_up::reserve_addresses(env, &subject).await?;
-            bring_up::power_on(env, &subject).await
-        } else {
-            bring_up::define(env, &subject).await
-        }
+        bring_up::bring_back(env, &subject, state.active).await
     })
 }
 
@@ -201,12 +185,7 @@ fn uncover_disks<'a>(env: &'a ServerEnv, state: &'a mut ResizeState, _: &'a Step
 fn come_up<'a>(env: &'a ServerEnv, state: &'a mut ResizeState, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move {
         let subject = env.load(state.task.server).await?;
-        if state.active {
-            bring_up::reserve_addresses(env, &subject).await?;
-            bring_up::power_on(env, &subject).await
-        } else {
-            bring_up::define(env, &subject).await
-        }
+        bring_up::bring_back(env, &subject, state.active).await
     })
 }
 

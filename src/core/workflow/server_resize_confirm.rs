@@ -4,16 +4,14 @@
 //! with the guest running the next resize sees to it.
 
 use super::record;
+use super::verb::Verb;
 use super::{Blame, ServerEnv, ServerTask};
 use crate::core::reconcile::power_sync::power_state;
-use crate::core::server::Server;
 use crate::core::server::migration::MigrationStatus;
 use crate::core::server::state::{PowerState, VmState};
-use crate::store::rows::to_json;
 use crate::store::servers::{self, Outcome};
-use crate::store::tasks::{self, NewTask};
 use crate::store::{Connection, StoreError, server_migrations};
-use crate::task::{Cause, Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
+use crate::task::{Cause, Step, StepContext, StepFuture, TaskInfo};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -30,34 +28,14 @@ pub struct ConfirmState {
     pub power: Option<PowerState>,
 }
 
-impl ServerResizeConfirm {
-    /// Appends the task, under an action record that is there already.
-    pub fn enqueue(
-        c: &Connection,
-        server: &Server,
-        migration: i64,
-        action: i64,
-        request_id: &str,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        server_migrations::set_status(c, migration, MigrationStatus::Confirming, now)?;
-        let task = ServerTask { server: server.id, action, host: server.host.clone() };
-        let task = NewTask {
-            workflow: Self::NAME,
-            subject: &server.id.to_string(),
-            state: &to_json(&ConfirmState { task, migration, power: None })?,
-            request_id,
-            preempt: false,
-        };
-        tasks::enqueue(c, &task, now)?;
-        Ok(())
+impl ConfirmState {
+    pub fn new(task: ServerTask, migration: i64) -> Self {
+        Self { task, migration, power: None }
     }
 }
 
-impl Workflow for ServerResizeConfirm {
+impl Verb for ServerResizeConfirm {
     const NAME: &'static str = "server_resize_confirm";
-    const DIRECTION: Direction = Direction::Unwind;
-    type Env = ServerEnv;
     type State = ConfirmState;
 
     fn steps() -> Vec<Step<Self>> {
@@ -68,34 +46,31 @@ impl Workflow for ServerResizeConfirm {
         ]
     }
 
-    fn done(c: &Connection, state: &ConfirmState, info: &TaskInfo, now: Timestamp) -> Result<(), StoreError> {
+    fn task(state: &ConfirmState) -> &ServerTask {
+        &state.task
+    }
+
+    fn done(
+        c: &Connection,
+        state: &ConfirmState,
+        _: &TaskInfo,
+        now: Timestamp,
+    ) -> Result<Outcome, StoreError> {
         servers::set_resize(c, state.task.server, None)?;
         server_migrations::set_status(c, state.migration, MigrationStatus::Confirmed, now)?;
         let vm = if state.power == Some(PowerState::Shutdown) { VmState::Stopped } else { VmState::Active };
-        let outcome = Outcome { vm_state: Some(vm), power_state: state.power, ..Outcome::default() };
-        record::succeed(c, &state.task, info, outcome, now)
+        Ok(Outcome { vm_state: Some(vm), power_state: state.power, ..Outcome::default() })
     }
 
-    /// Nothing was given up yet, so that both ways are open again.
-    fn unwound(
+    fn undone(
         c: &Connection,
         state: &ConfirmState,
-        info: &TaskInfo,
-        cause: &Cause,
+        _: &Cause,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Outcome, StoreError> {
+        // Nothing was given up yet, so that both ways are open again.
         server_migrations::set_status(c, state.migration, MigrationStatus::Finished, now)?;
-        record::fail(c, &state.task, info, cause, Outcome::default(), now)
-    }
-
-    fn stuck(
-        c: &Connection,
-        state: &ConfirmState,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        Self::unwound(c, state, info, cause, now)
+        Ok(Outcome::default())
     }
 }
 

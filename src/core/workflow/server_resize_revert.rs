@@ -6,13 +6,14 @@
 //! ```
 
 use super::record::{self, in_error};
+use super::verb::Verb;
 use super::{Blame, ServerEnv, ServerTask, Subject, bring_up};
 use crate::core::server::ServerFlavor;
 use crate::core::server::migration::MigrationStatus;
 use crate::core::server::state::{PowerState, TaskState, VmState};
 use crate::store::servers::{self, Outcome};
 use crate::store::{Connection, StoreError, server_migrations};
-use crate::task::{Cause, Direction, Step, StepContext, StepError, StepFuture, TaskInfo, Workflow};
+use crate::task::{Cause, Step, StepContext, StepError, StepFuture, TaskInfo};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -31,10 +32,8 @@ pub struct RevertState {
     pub back: bool,
 }
 
-impl Workflow for ServerResizeRevert {
+impl Verb for ServerResizeRevert {
     const NAME: &'static str = "server_resize_revert";
-    const DIRECTION: Direction = Direction::Unwind;
-    type Env = ServerEnv;
     type State = RevertState;
 
     fn steps() -> Vec<Step<Self>> {
@@ -57,7 +56,16 @@ impl Workflow for ServerResizeRevert {
         ]
     }
 
-    fn done(c: &Connection, state: &RevertState, info: &TaskInfo, now: Timestamp) -> Result<(), StoreError> {
+    fn task(state: &RevertState) -> &ServerTask {
+        &state.task
+    }
+
+    fn done(
+        c: &Connection,
+        state: &RevertState,
+        _: &TaskInfo,
+        now: Timestamp,
+    ) -> Result<Outcome, StoreError> {
         back_to_old(c, state, now)?;
         server_migrations::set_status(c, state.migration, MigrationStatus::Reverted, now)?;
         let (vm, power) = if state.active {
@@ -65,34 +73,16 @@ impl Workflow for ServerResizeRevert {
         } else {
             (VmState::Stopped, PowerState::Shutdown)
         };
-        let outcome =
-            Outcome { vm_state: Some(vm), power_state: Some(power), launched: true, ..Outcome::default() };
-        record::succeed(c, &state.task, info, outcome, now)
+        Ok(Outcome { vm_state: Some(vm), power_state: Some(power), launched: true, ..Outcome::default() })
     }
 
-    fn unwound(
-        c: &Connection,
-        state: &RevertState,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    fn undone(c: &Connection, state: &RevertState, _: &Cause, now: Timestamp) -> Result<Outcome, StoreError> {
         // The row follows the disks: with the old ones there is only the old size.
         if state.back {
             back_to_old(c, state, now)?;
         }
         server_migrations::set_status(c, state.migration, MigrationStatus::Error, now)?;
-        record::fail(c, &state.task, info, cause, in_error(), now)
-    }
-
-    fn stuck(
-        c: &Connection,
-        state: &RevertState,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        Self::unwound(c, state, info, cause, now)
+        Ok(in_error())
     }
 }
 
@@ -123,12 +113,7 @@ fn uncover_disks<'a>(env: &'a ServerEnv, state: &'a mut RevertState, _: &'a Step
 fn come_up<'a>(env: &'a ServerEnv, state: &'a mut RevertState, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move {
         let subject = load_old(env, state).await?;
-        if state.active {
-            bring_up::reserve_addresses(env, &subject).await?;
-            bring_up::power_on(env, &subject).await
-        } else {
-            bring_up::define(env, &subject).await
-        }
+        bring_up::bring_back(env, &subject, state.active).await
     })
 }
 

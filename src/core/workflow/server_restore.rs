@@ -1,21 +1,19 @@
 //! Takes a delete back that was not final yet: soft-delete/restoring -> active. A failure leaves the server deleted that way.
 
 use super::record;
+use super::verb::Verb;
 use super::{ServerEnv, ServerTask, bring_up};
-use crate::core::port::PortStatus;
-use crate::core::server::state::{PowerState, TaskState, VmState};
+use crate::core::server::state::TaskState;
 use crate::store::servers::{self, Outcome};
-use crate::store::{Connection, StoreError, server_ports};
-use crate::task::{Cause, Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
+use crate::store::{Connection, StoreError};
+use crate::task::{Step, StepContext, StepFuture, TaskInfo};
 use jiff::Timestamp;
 
 /// The workflow of a restore.
 pub struct ServerRestore;
 
-impl Workflow for ServerRestore {
+impl Verb for ServerRestore {
     const NAME: &'static str = "server_restore";
-    const DIRECTION: Direction = Direction::Unwind;
-    type Env = ServerEnv;
     type State = ServerTask;
 
     fn steps() -> Vec<Step<Self>> {
@@ -29,43 +27,20 @@ impl Workflow for ServerRestore {
         ]
     }
 
-    fn done(c: &Connection, task: &ServerTask, info: &TaskInfo, now: Timestamp) -> Result<(), StoreError> {
-        let outcome = Outcome {
-            vm_state: Some(VmState::Active),
-            power_state: Some(PowerState::Running),
-            ..Outcome::default()
-        };
+    fn task(task: &ServerTask) -> &ServerTask {
+        task
+    }
+
+    fn done(c: &Connection, task: &ServerTask, _: &TaskInfo, now: Timestamp) -> Result<Outcome, StoreError> {
         servers::set_soft_deleted(c, task.server, None)?;
-        server_ports::set_server_ports_status(c, task.server, PortStatus::Active, now)?;
-        record::succeed(c, task, info, outcome, now)
-    }
-
-    fn unwound(
-        c: &Connection,
-        task: &ServerTask,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, task, info, cause, Outcome::default(), now)
-    }
-
-    fn stuck(
-        c: &Connection,
-        task: &ServerTask,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, task, info, cause, Outcome::default(), now)
+        record::runs(c, task.server, now)
     }
 }
 
 fn power_on<'a>(env: &'a ServerEnv, task: &'a mut ServerTask, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move {
         let subject = env.load(task.server).await?;
-        bring_up::reserve_addresses(env, &subject).await?;
-        bring_up::power_on(env, &subject).await
+        bring_up::start(env, &subject).await
     })
 }
 

@@ -2,22 +2,20 @@
 //! where it is; a hard reboot starts the guest from its disk.
 
 use super::record;
+use super::verb::Verb;
 use super::{Blame, ServerEnv, ServerTask, bring_up};
-use crate::core::port::PortStatus;
-use crate::core::server::state::{PowerState, TaskState, VmState};
+use crate::core::server::state::TaskState;
 use crate::host::hypervisor::DomainState;
 use crate::store::servers::Outcome;
-use crate::store::{Connection, StoreError, server_ports};
-use crate::task::{Cause, Direction, Step, StepContext, StepError, StepFuture, TaskInfo, Workflow};
+use crate::store::{Connection, StoreError};
+use crate::task::{Cause, Step, StepContext, StepError, StepFuture, TaskInfo};
 use jiff::Timestamp;
 
 /// The workflow.
 pub struct ServerResume;
 
-impl Workflow for ServerResume {
+impl Verb for ServerResume {
     const NAME: &'static str = "server_resume";
-    const DIRECTION: Direction = Direction::Unwind;
-    type Env = ServerEnv;
     type State = ServerTask;
 
     fn steps() -> Vec<Step<Self>> {
@@ -27,34 +25,16 @@ impl Workflow for ServerResume {
         })]
     }
 
-    fn done(c: &Connection, task: &ServerTask, info: &TaskInfo, now: Timestamp) -> Result<(), StoreError> {
-        let outcome = Outcome {
-            vm_state: Some(VmState::Active),
-            power_state: Some(PowerState::Running),
-            ..Outcome::default()
-        };
-        server_ports::set_server_ports_status(c, task.server, PortStatus::Active, now)?;
-        record::succeed(c, task, info, outcome, now)
+    fn task(task: &ServerTask) -> &ServerTask {
+        task
     }
 
-    fn unwound(
-        c: &Connection,
-        task: &ServerTask,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, task, info, cause, record::in_error(), now)
+    fn done(c: &Connection, task: &ServerTask, _: &TaskInfo, now: Timestamp) -> Result<Outcome, StoreError> {
+        record::runs(c, task.server, now)
     }
 
-    fn stuck(
-        c: &Connection,
-        task: &ServerTask,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, task, info, cause, record::in_error(), now)
+    fn undone(_: &Connection, _: &ServerTask, _: &Cause, _: Timestamp) -> Result<Outcome, StoreError> {
+        Ok(record::in_error())
     }
 }
 

@@ -7,20 +7,18 @@
 //!
 //! A failure leaves the server as it was, and no image.
 
+use super::capture::{self, Capturing};
 use super::record;
-use super::{Blame, ServerEnv, ServerTask, capture};
+use super::verb::Verb;
+use super::{Blame, ServerEnv, ServerTask};
 use crate::core::ids::ImageId;
 use crate::core::server::snapshot::Rotation;
 use crate::core::server::state::TaskState;
 use crate::store::servers::Outcome;
 use crate::store::{Connection, StoreError, images};
-use crate::task::{Cause, Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
+use crate::task::{Cause, Step, StepContext, StepFuture, TaskInfo};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
-
-/// The longest that copying a disk may take.
-pub(super) const COPY_DEADLINE: Duration = Duration::from_secs(8 * 3600);
 
 /// The workflow of a snapshot or a backup.
 pub struct ServerSnapshot;
@@ -35,13 +33,26 @@ pub struct SnapshotState {
     pub rotation: Option<Rotation>,
 }
 
-impl Workflow for ServerSnapshot {
+impl Capturing for SnapshotState {
+    const COPYING: TaskState = TaskState::ImagePendingUpload;
+    const PUBLISHING: TaskState = TaskState::ImageUploading;
+    const VITAL: bool = false;
+
+    fn task(&self) -> &ServerTask {
+        &self.task
+    }
+
+    fn image(&self) -> ImageId {
+        self.image
+    }
+}
+
+impl Verb for ServerSnapshot {
     const NAME: &'static str = "server_snapshot";
-    const DIRECTION: Direction = Direction::Unwind;
-    type Env = ServerEnv;
     type State = SnapshotState;
 
     fn steps() -> Vec<Step<Self>> {
+        let [copy, publish] = capture::steps();
         vec![
             Step::<Self>::new("settle", settle).enter(|c, state, info, now| {
                 let (event, task) = match state.rotation {
@@ -51,81 +62,33 @@ impl Workflow for ServerSnapshot {
                 record::begin(c, &state.task, event, now)?;
                 record::enter(c, &state.task, info, task, now)
             }),
-            Step::<Self>::new("copy", copy)
-                .enter(|c, state, info, now| {
-                    capture::begin_saving(c, state.image, now)?;
-                    record::enter(c, &state.task, info, TaskState::ImagePendingUpload, now)
-                })
-                .undo(discard)
-                .deadline(COPY_DEADLINE),
-            Step::<Self>::new("publish", publish)
-                .enter(|c, state, info, now| {
-                    record::enter(c, &state.task, info, TaskState::ImageUploading, now)
-                })
-                .undo(unpublish)
-                .deadline(COPY_DEADLINE),
+            copy,
+            publish,
             Step::<Self>::new("rotate", rotate),
         ]
     }
 
-    fn done(
-        c: &Connection,
-        state: &SnapshotState,
-        info: &TaskInfo,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::succeed(c, &state.task, info, Outcome::default(), now)
+    fn task(state: &SnapshotState) -> &ServerTask {
+        &state.task
     }
 
-    fn unwound(
-        c: &Connection,
-        state: &SnapshotState,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        images::delete(c, state.image, now)?;
-        record::fail(c, &state.task, info, cause, Outcome::default(), now)
+    fn done(_: &Connection, _: &SnapshotState, _: &TaskInfo, _: Timestamp) -> Result<Outcome, StoreError> {
+        Ok(Outcome::default())
     }
 
-    fn stuck(
+    fn undone(
         c: &Connection,
         state: &SnapshotState,
-        info: &TaskInfo,
-        cause: &Cause,
+        _: &Cause,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Outcome, StoreError> {
         images::delete(c, state.image, now)?;
-        record::fail(c, &state.task, info, cause, Outcome::default(), now)
+        Ok(Outcome::default())
     }
 }
 
 fn settle<'a>(env: &'a ServerEnv, state: &'a mut SnapshotState, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move { capture::discard(env, state.task.server).await })
-}
-
-fn copy<'a>(env: &'a ServerEnv, state: &'a mut SnapshotState, context: &'a StepContext) -> StepFuture<'a> {
-    Box::pin(async move {
-        let subject = env.load(state.task.server).await?;
-        capture::copy(env, &subject.server, context).await
-    })
-}
-
-fn discard<'a>(env: &'a ServerEnv, state: &'a mut SnapshotState, _: &'a StepContext) -> StepFuture<'a> {
-    Box::pin(async move { capture::discard(env, state.task.server).await })
-}
-
-fn publish<'a>(env: &'a ServerEnv, state: &'a mut SnapshotState, _: &'a StepContext) -> StepFuture<'a> {
-    Box::pin(async move {
-        let subject = env.load(state.task.server).await?;
-        capture::publish(env, &subject.server, state.image, env.now()).await
-    })
-}
-
-fn unpublish<'a>(env: &'a ServerEnv, state: &'a mut SnapshotState, _: &'a StepContext) -> StepFuture<'a> {
-    Box::pin(async move {
-        env.storage.remove_image(state.image).await.blame("Removing the bytes of an unfinished image")
-    })
 }
 
 /// Deletes the oldest backups of this kind beyond those that are kept.

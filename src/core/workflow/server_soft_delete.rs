@@ -7,12 +7,12 @@
 use super::due::{self, Occasion};
 use super::record;
 use super::server_shelve::forget;
+use super::verb::Verb;
 use super::{ServerEnv, ServerTask, bring_up};
-use crate::core::port::PortStatus;
-use crate::core::server::state::{PowerState, TaskState, VmState};
+use crate::core::server::state::{TaskState, VmState};
 use crate::store::servers::{self, Outcome};
-use crate::store::{Connection, StoreError, server_ports};
-use crate::task::{Cause, Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
+use crate::store::{Connection, StoreError};
+use crate::task::{Step, StepContext, StepFuture, TaskInfo};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -29,10 +29,8 @@ pub struct SoftDeleteState {
     pub ran: bool,
 }
 
-impl Workflow for ServerSoftDelete {
+impl Verb for ServerSoftDelete {
     const NAME: &'static str = "server_soft_delete";
-    const DIRECTION: Direction = Direction::Unwind;
-    type Env = ServerEnv;
     type State = SoftDeleteState;
 
     fn steps() -> Vec<Step<Self>> {
@@ -46,44 +44,22 @@ impl Workflow for ServerSoftDelete {
         ]
     }
 
+    fn task(state: &SoftDeleteState) -> &ServerTask {
+        &state.task
+    }
+
     fn done(
         c: &Connection,
         state: &SoftDeleteState,
         info: &TaskInfo,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Outcome, StoreError> {
         let server = state.task.server;
-        let outcome = Outcome {
-            vm_state: Some(VmState::SoftDelete),
-            power_state: Some(PowerState::Shutdown),
-            ..Outcome::default()
-        };
         // A shelved server that is restored comes back from its own disk.
         forget(c, server, &info.request_id, now)?;
         servers::set_soft_deleted(c, server, Some(now))?;
         due::arrange(c, server, Occasion::Reclaim, state.reclaim_after, now)?;
-        server_ports::set_server_ports_status(c, server, PortStatus::Down, now)?;
-        record::succeed(c, &state.task, info, outcome, now)
-    }
-
-    fn unwound(
-        c: &Connection,
-        state: &SoftDeleteState,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, &state.task, info, cause, Outcome::default(), now)
-    }
-
-    fn stuck(
-        c: &Connection,
-        state: &SoftDeleteState,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, &state.task, info, cause, Outcome::default(), now)
+        record::off(c, server, VmState::SoftDelete, now)
     }
 }
 
@@ -91,18 +67,10 @@ fn power_off<'a>(env: &'a ServerEnv, state: &'a mut SoftDeleteState, _: &'a Step
     Box::pin(async move { bring_up::cut_power(env, state.task.server).await })
 }
 
-/// Lets a guest run again that ran before, unless somebody else decides about it now.
 fn power_on<'a>(
     env: &'a ServerEnv,
     state: &'a mut SoftDeleteState,
     context: &'a StepContext,
 ) -> StepFuture<'a> {
-    Box::pin(async move {
-        if !state.ran || context.preempted.is_cancelled() {
-            return Ok(());
-        }
-        let subject = env.load(state.task.server).await?;
-        bring_up::reserve_addresses(env, &subject).await?;
-        bring_up::power_on(env, &subject).await
-    })
+    Box::pin(bring_up::start_again(env, state.task.server, state.ran, context))
 }

@@ -2,22 +2,20 @@
 //! needs the image of its disk no more.
 
 use super::record;
+use super::verb::Verb;
 use super::{Blame, ServerEnv, ServerTask, bring_up, server_shelve};
-use crate::core::port::PortStatus;
-use crate::core::server::state::{PowerState, TaskState, VmState};
+use crate::core::server::state::{TaskState, VmState};
 use crate::host::hypervisor::DomainState;
 use crate::store::servers::Outcome;
-use crate::store::{Connection, StoreError, server_ports, servers};
-use crate::task::{Cause, Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
+use crate::store::{Connection, StoreError, servers};
+use crate::task::{Step, StepContext, StepFuture, TaskInfo};
 use jiff::Timestamp;
 
 /// The workflow of a start.
 pub struct ServerStart;
 
-impl Workflow for ServerStart {
+impl Verb for ServerStart {
     const NAME: &'static str = "server_start";
-    const DIRECTION: Direction = Direction::Unwind;
-    type Env = ServerEnv;
     type State = ServerTask;
 
     fn steps() -> Vec<Step<Self>> {
@@ -31,37 +29,21 @@ impl Workflow for ServerStart {
         ]
     }
 
-    fn done(c: &Connection, task: &ServerTask, info: &TaskInfo, now: Timestamp) -> Result<(), StoreError> {
+    fn task(task: &ServerTask) -> &ServerTask {
+        task
+    }
+
+    fn done(
+        c: &Connection,
+        task: &ServerTask,
+        info: &TaskInfo,
+        now: Timestamp,
+    ) -> Result<Outcome, StoreError> {
         // One that was rescued when the host went down runs its rescue system again.
         let rescued = servers::get(c, task.server)?.is_some_and(|row| row.vm_state == VmState::Rescued);
-        let outcome = Outcome {
-            vm_state: (!rescued).then_some(VmState::Active),
-            power_state: Some(PowerState::Running),
-            ..Outcome::default()
-        };
         server_shelve::forget(c, task.server, &info.request_id, now)?;
-        server_ports::set_server_ports_status(c, task.server, PortStatus::Active, now)?;
-        record::succeed(c, task, info, outcome, now)
-    }
-
-    fn unwound(
-        c: &Connection,
-        task: &ServerTask,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, task, info, cause, Outcome::default(), now)
-    }
-
-    fn stuck(
-        c: &Connection,
-        task: &ServerTask,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, task, info, cause, Outcome::default(), now)
+        let outcome = record::runs(c, task.server, now)?;
+        Ok(Outcome { vm_state: outcome.vm_state.filter(|_| !rescued), ..outcome })
     }
 }
 
@@ -73,8 +55,7 @@ fn power_on<'a>(env: &'a ServerEnv, task: &'a mut ServerTask, _: &'a StepContext
         {
             return bring_up::wake(env, &subject).await;
         }
-        bring_up::reserve_addresses(env, &subject).await?;
-        bring_up::power_on(env, &subject).await
+        bring_up::start(env, &subject).await
     })
 }
 

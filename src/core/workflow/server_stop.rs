@@ -1,12 +1,12 @@
 //! Stops a server: active/powering-off -> stopped. The guest is asked first and has its time; then its power is cut.
 
 use super::record;
+use super::verb::Verb;
 use super::{ServerEnv, ServerTask, bring_up, shut_down};
-use crate::core::port::PortStatus;
-use crate::core::server::state::{PowerState, TaskState, VmState};
+use crate::core::server::state::{TaskState, VmState};
 use crate::store::servers::Outcome;
-use crate::store::{Connection, StoreError, server_ports};
-use crate::task::{Cause, Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
+use crate::store::{Connection, StoreError};
+use crate::task::{Step, StepContext, StepFuture, TaskInfo};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -22,10 +22,8 @@ pub struct StopState {
     pub force: bool,
 }
 
-impl Workflow for ServerStop {
+impl Verb for ServerStop {
     const NAME: &'static str = "server_stop";
-    const DIRECTION: Direction = Direction::Unwind;
-    type Env = ServerEnv;
     type State = StopState;
 
     fn steps() -> Vec<Step<Self>> {
@@ -39,48 +37,21 @@ impl Workflow for ServerStop {
         ]
     }
 
-    fn done(c: &Connection, state: &StopState, info: &TaskInfo, now: Timestamp) -> Result<(), StoreError> {
-        let outcome = Outcome {
-            vm_state: Some(VmState::Stopped),
-            power_state: Some(PowerState::Shutdown),
-            ..Outcome::default()
-        };
-        server_ports::set_server_ports_status(c, state.task.server, PortStatus::Down, now)?;
-        record::succeed(c, &state.task, info, outcome, now)
+    fn task(state: &StopState) -> &ServerTask {
+        &state.task
     }
 
-    fn unwound(
-        c: &Connection,
-        state: &StopState,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, &state.task, info, cause, Outcome::default(), now)
-    }
-
-    fn stuck(
-        c: &Connection,
-        state: &StopState,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, &state.task, info, cause, Outcome::default(), now)
+    fn done(c: &Connection, state: &StopState, _: &TaskInfo, now: Timestamp) -> Result<Outcome, StoreError> {
+        record::off(c, state.task.server, VmState::Stopped, now)
     }
 }
 
 fn power_off<'a>(env: &'a ServerEnv, state: &'a mut StopState, context: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move {
         let id = state.task.server;
-        if !state.force {
-            let subject = env.load(id).await?;
-            let patience = shut_down::patience(env, &subject.server);
-            if shut_down::shut_down(env, id, patience, context).await? {
-                return Ok(());
-            }
-            shut_down::gave_way(context)?;
+        if state.force {
+            return bring_up::cut_power(env, id).await;
         }
-        bring_up::cut_power(env, id).await
+        shut_down::turn_off(env, id, context).await
     })
 }

@@ -2,22 +2,20 @@
 //! ERROR, from where a hard reboot leads out.
 
 use super::record;
+use super::verb::Verb;
 use super::{Blame, ServerEnv, ServerTask};
-use crate::core::port::PortStatus;
-use crate::core::server::state::{PowerState, TaskState, VmState};
+use crate::core::server::state::{TaskState, VmState};
 use crate::store::servers::Outcome;
-use crate::store::{Connection, StoreError, server_ports};
-use crate::task::{Cause, Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
+use crate::store::{Connection, StoreError};
+use crate::task::{Cause, Step, StepContext, StepFuture, TaskInfo};
 use jiff::Timestamp;
 use std::time::Duration;
 
 /// The workflow.
 pub struct ServerSuspend;
 
-impl Workflow for ServerSuspend {
+impl Verb for ServerSuspend {
     const NAME: &'static str = "server_suspend";
-    const DIRECTION: Direction = Direction::Unwind;
-    type Env = ServerEnv;
     type State = ServerTask;
 
     fn steps() -> Vec<Step<Self>> {
@@ -31,34 +29,16 @@ impl Workflow for ServerSuspend {
         ]
     }
 
-    fn done(c: &Connection, task: &ServerTask, info: &TaskInfo, now: Timestamp) -> Result<(), StoreError> {
-        let outcome = Outcome {
-            vm_state: Some(VmState::Suspended),
-            power_state: Some(PowerState::Shutdown),
-            ..Outcome::default()
-        };
-        server_ports::set_server_ports_status(c, task.server, PortStatus::Down, now)?;
-        record::succeed(c, task, info, outcome, now)
+    fn task(task: &ServerTask) -> &ServerTask {
+        task
     }
 
-    fn unwound(
-        c: &Connection,
-        task: &ServerTask,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, task, info, cause, record::in_error(), now)
+    fn done(c: &Connection, task: &ServerTask, _: &TaskInfo, now: Timestamp) -> Result<Outcome, StoreError> {
+        record::off(c, task.server, VmState::Suspended, now)
     }
 
-    fn stuck(
-        c: &Connection,
-        task: &ServerTask,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, task, info, cause, record::in_error(), now)
+    fn undone(_: &Connection, _: &ServerTask, _: &Cause, _: Timestamp) -> Result<Outcome, StoreError> {
+        Ok(record::in_error())
     }
 }
 

@@ -1,21 +1,20 @@
 //! Lets a paused server go on: paused/unpausing -> active. A failure leaves it paused.
 
 use super::record;
+use super::verb::Verb;
 use super::{Blame, ServerEnv, ServerTask};
 use crate::core::server::state::{PowerState, TaskState, VmState};
 use crate::host::hypervisor::DomainState;
 use crate::store::servers::Outcome;
 use crate::store::{Connection, StoreError};
-use crate::task::{Cause, Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
+use crate::task::{Cause, Step, StepContext, StepFuture, TaskInfo};
 use jiff::Timestamp;
 
 /// The workflow.
 pub struct ServerUnpause;
 
-impl Workflow for ServerUnpause {
+impl Verb for ServerUnpause {
     const NAME: &'static str = "server_unpause";
-    const DIRECTION: Direction = Direction::Unwind;
-    type Env = ServerEnv;
     type State = ServerTask;
 
     fn steps() -> Vec<Step<Self>> {
@@ -29,33 +28,20 @@ impl Workflow for ServerUnpause {
         ]
     }
 
-    fn done(c: &Connection, task: &ServerTask, info: &TaskInfo, now: Timestamp) -> Result<(), StoreError> {
-        let outcome = Outcome {
+    fn task(task: &ServerTask) -> &ServerTask {
+        task
+    }
+
+    fn done(_: &Connection, _: &ServerTask, _: &TaskInfo, _: Timestamp) -> Result<Outcome, StoreError> {
+        Ok(Outcome {
             vm_state: Some(VmState::Active),
             power_state: Some(PowerState::Running),
             ..Outcome::default()
-        };
-        record::succeed(c, task, info, outcome, now)
+        })
     }
 
-    fn unwound(
-        c: &Connection,
-        task: &ServerTask,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, task, info, cause, Outcome::default(), now)
-    }
-
-    fn stuck(
-        c: &Connection,
-        task: &ServerTask,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, task, info, cause, record::in_error(), now)
+    fn stuck(_: &Connection, _: &ServerTask, _: &Cause, _: Timestamp) -> Result<Outcome, StoreError> {
+        Ok(record::in_error())
     }
 }
 

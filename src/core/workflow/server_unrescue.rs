@@ -1,12 +1,12 @@
 //! Ends a rescue: the server runs on its own disks again, also if it was stopped before. rescued/unrescuing -> active
 
 use super::record;
+use super::verb::Verb;
 use super::{Blame, ServerEnv, ServerTask, bring_up, shut_down};
-use crate::core::port::PortStatus;
-use crate::core::server::state::{PowerState, TaskState, VmState};
+use crate::core::server::state::TaskState;
 use crate::store::servers::Outcome;
-use crate::store::{Connection, StoreError, server_ports, servers};
-use crate::task::{Cause, Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
+use crate::store::{Connection, StoreError, servers};
+use crate::task::{Cause, Step, StepContext, StepFuture, TaskInfo};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -22,10 +22,8 @@ pub struct UnrescueState {
     pub runs: bool,
 }
 
-impl Workflow for ServerUnrescue {
+impl Verb for ServerUnrescue {
     const NAME: &'static str = "server_unrescue";
-    const DIRECTION: Direction = Direction::Unwind;
-    type Env = ServerEnv;
     type State = UnrescueState;
 
     fn steps() -> Vec<Step<Self>> {
@@ -41,48 +39,38 @@ impl Workflow for ServerUnrescue {
         ]
     }
 
+    fn task(state: &UnrescueState) -> &ServerTask {
+        &state.task
+    }
+
     fn done(
         c: &Connection,
         state: &UnrescueState,
-        info: &TaskInfo,
+        _: &TaskInfo,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let outcome = over(c, state, now)?;
-        record::succeed(c, &state.task, info, outcome, now)
+    ) -> Result<Outcome, StoreError> {
+        over(c, state, now)
     }
 
-    fn unwound(
+    fn undone(
         c: &Connection,
         state: &UnrescueState,
-        info: &TaskInfo,
-        cause: &Cause,
+        _: &Cause,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Outcome, StoreError> {
         // A server whose guest does not run is still rescued: its definition is written anew before it is started again.
-        let outcome = if state.runs { over(c, state, now)? } else { Outcome::default() };
-        record::fail(c, &state.task, info, cause, outcome, now)
+        if state.runs { over(c, state, now) } else { Ok(Outcome::default()) }
     }
 
-    fn stuck(
-        c: &Connection,
-        state: &UnrescueState,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        record::fail(c, &state.task, info, cause, record::in_error(), now)
+    fn stuck(_: &Connection, _: &UnrescueState, _: &Cause, _: Timestamp) -> Result<Outcome, StoreError> {
+        Ok(record::in_error())
     }
 }
 
 /// The server is rescued no more.
 fn over(c: &Connection, state: &UnrescueState, now: Timestamp) -> Result<Outcome, StoreError> {
     servers::set_rescue(c, state.task.server, None)?;
-    server_ports::set_server_ports_status(c, state.task.server, PortStatus::Active, now)?;
-    Ok(Outcome {
-        vm_state: Some(VmState::Active),
-        power_state: Some(PowerState::Running),
-        ..Outcome::default()
-    })
+    record::runs(c, state.task.server, now)
 }
 
 fn power_off<'a>(
@@ -91,15 +79,8 @@ fn power_off<'a>(
     context: &'a StepContext,
 ) -> StepFuture<'a> {
     Box::pin(async move {
-        let id = state.task.server;
-        let server = env.load(id).await?.server;
         // The rescue system may have the server's disk mounted.
-        let patience = shut_down::patience(env, &server);
-        if shut_down::shut_down(env, id, patience, context).await? {
-            return Ok(());
-        }
-        shut_down::gave_way(context)?;
-        bring_up::cut_power(env, id).await
+        shut_down::turn_off(env, state.task.server, context).await
     })
 }
 
@@ -107,8 +88,7 @@ fn power_on<'a>(env: &'a ServerEnv, state: &'a mut UnrescueState, _: &'a StepCon
     Box::pin(async move {
         let mut subject = env.load(state.task.server).await?;
         subject.server.rescue = None;
-        bring_up::reserve_addresses(env, &subject).await?;
-        bring_up::power_on(env, &subject).await?;
+        bring_up::start(env, &subject).await?;
         state.runs = true;
         Ok(())
     })

@@ -6,24 +6,22 @@
 //! ```
 
 use super::record;
+use super::verb::Verb;
 use super::{Blame, ServerEnv, ServerTask, bring_up, server_shelve};
-use crate::core::port::PortStatus;
-use crate::core::server::state::{PowerState, TaskState, VmState};
+use crate::core::server::state::TaskState;
 use crate::host::disk::ImageFormat;
 use crate::host::storage::{BootSource, DiskPlan};
 use crate::store::servers::Outcome;
 use crate::store::{Connection, StoreError, server_ports};
-use crate::task::{Cause, Direction, Step, StepContext, StepError, StepFuture, TaskInfo, Workflow};
+use crate::task::{Cause, Step, StepContext, StepError, StepFuture, TaskInfo};
 use jiff::Timestamp;
 use std::time::Duration;
 
 /// The workflow of an unshelving.
 pub struct ServerUnshelve;
 
-impl Workflow for ServerUnshelve {
+impl Verb for ServerUnshelve {
     const NAME: &'static str = "server_unshelve";
-    const DIRECTION: Direction = Direction::Unwind;
-    type Env = ServerEnv;
     type State = ServerTask;
 
     fn steps() -> Vec<Step<Self>> {
@@ -41,37 +39,28 @@ impl Workflow for ServerUnshelve {
         ]
     }
 
-    fn done(c: &Connection, task: &ServerTask, info: &TaskInfo, now: Timestamp) -> Result<(), StoreError> {
-        let outcome = Outcome {
-            vm_state: Some(VmState::Active),
-            power_state: Some(PowerState::Running),
-            ..Outcome::default()
-        };
+    fn task(task: &ServerTask) -> &ServerTask {
+        task
+    }
+
+    fn done(
+        c: &Connection,
+        task: &ServerTask,
+        info: &TaskInfo,
+        now: Timestamp,
+    ) -> Result<Outcome, StoreError> {
         server_shelve::forget(c, task.server, &info.request_id, now)?;
-        server_ports::set_server_ports_status(c, task.server, PortStatus::Active, now)?;
-        record::succeed(c, task, info, outcome, now)
+        record::runs(c, task.server, now)
     }
 
-    fn unwound(
-        c: &Connection,
-        task: &ServerTask,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    fn undone(c: &Connection, task: &ServerTask, _: &Cause, _: Timestamp) -> Result<Outcome, StoreError> {
         server_ports::set_server_ports_host(c, task.server, "")?;
-        record::fail(c, task, info, cause, Outcome { unplaced: true, ..Outcome::default() }, now)
+        Ok(Outcome { unplaced: true, ..Outcome::default() })
     }
 
-    fn stuck(
-        c: &Connection,
-        task: &ServerTask,
-        info: &TaskInfo,
-        cause: &Cause,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    fn stuck(_: &Connection, _: &ServerTask, _: &Cause, _: Timestamp) -> Result<Outcome, StoreError> {
         // Something of it is still on the host: it stays counted there.
-        record::fail(c, task, info, cause, record::in_error(), now)
+        Ok(record::in_error())
     }
 }
 

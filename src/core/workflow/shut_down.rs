@@ -1,7 +1,7 @@
 //! Asking a guest to shut down, and waiting until it is off. Listens to the host's events; looks now and then, since an
 //! event can be lost.
 
-use super::{Blame, ServerEnv};
+use super::{Blame, ServerEnv, bring_up};
 use crate::core::ids::ServerId;
 use crate::core::server::Server;
 use crate::host::hypervisor::{DomainState, HostEvent};
@@ -60,6 +60,17 @@ pub async fn shut_down(
             () = context.preempted.cancelled() => {}
         }
     }
+}
+
+/// Ensures that the guest is off: it is asked first and has its time, then its power is cut. Fails when a later task takes
+/// this one's place meanwhile.
+pub async fn turn_off(env: &ServerEnv, id: ServerId, context: &StepContext) -> Result<(), StepError> {
+    let server = env.load(id).await?.server;
+    if shut_down(env, id, patience(env, &server), context).await? {
+        return Ok(());
+    }
+    gave_way(context)?;
+    bring_up::cut_power(env, id).await
 }
 
 /// Whether there is a guest whose vCPUs exist.

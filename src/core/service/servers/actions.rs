@@ -6,17 +6,15 @@ use crate::core::ids::ServerId;
 use crate::core::server::action::Action;
 use crate::core::server::decide::{Plan, decide};
 use crate::core::server::state::VmState;
-use crate::core::server::{Lock, LockHolder, Server};
-use crate::core::workflow::ServerTask;
+use crate::core::server::{Fault, Lock, LockHolder, Server};
 use crate::core::workflow::server_delete::ServerDelete;
 use crate::core::workflow::server_reboot::{RebootState, ServerReboot};
 use crate::core::workflow::server_start::ServerStart;
 use crate::core::workflow::server_stop::{ServerStop, StopState};
+use crate::core::workflow::{ServerTask, enqueue};
 use crate::core::{Error, Result};
-use crate::store::rows::to_json;
-use crate::store::server_actions::NewAction;
-use crate::store::tasks::{self, NewTask};
-use crate::store::{Connection, server_actions, servers};
+use crate::store::server_actions::{EventFailure, NewAction};
+use crate::store::{Connection, server_actions, servers, tasks};
 use crate::task::Workflow;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -81,52 +79,42 @@ where
         servers::begin(c, server.id, task_state, now)?;
     }
     let state = state(ServerTask { server: server.id, action: number, host: server.host.clone() });
-    let task = NewTask {
-        workflow: W::NAME,
-        subject: &server.id.to_string(),
-        state: &to_json(&state)?,
-        request_id: &actor.request_id.0,
-        // Only what may take another's place is admitted while there is another.
-        preempt: server.task_state.is_some(),
-    };
-    tasks::enqueue(c, &task, now)?;
+    // Only what may take another's place is admitted while there is another.
+    if server.task_state.is_some() {
+        tasks::preempt(c, &server.id.to_string(), now)?;
+    }
+    enqueue::<W>(c, server.id, &state, &actor.request_id.0, now)?;
     Ok(number)
 }
 
 impl Servers {
     pub async fn start(&self, actor: &Actor, id: ServerId) -> Result<()> {
-        self.change(actor, id, move |c, actor, server, now| {
+        self.hand_over(actor, id, move |c, actor, server, now| {
             set_going::<ServerStart, _>(c, actor, &server, Action::Start, now, |task| task)
         })
-        .await?;
-        self.deps.tasks.wake();
-        Ok(())
+        .await
     }
 
     pub async fn stop(&self, actor: &Actor, id: ServerId) -> Result<()> {
-        self.change(actor, id, move |c, actor, server, now| {
+        self.hand_over(actor, id, move |c, actor, server, now| {
             set_going::<ServerStop, _>(c, actor, &server, Action::Stop, now, |task| StopState {
                 task,
                 force: false,
             })
         })
-        .await?;
-        self.deps.tasks.wake();
-        Ok(())
+        .await
     }
 
     pub async fn reboot(&self, actor: &Actor, id: ServerId, hard: bool) -> Result<()> {
         let action = if hard { Action::RebootHard } else { Action::RebootSoft };
-        self.change(actor, id, move |c, actor, server, now| {
+        self.hand_over(actor, id, move |c, actor, server, now| {
             set_going::<ServerReboot, _>(c, actor, &server, action, now, |task| RebootState {
                 task,
                 hard,
                 runs: false,
             })
         })
-        .await?;
-        self.deps.tasks.wake();
-        Ok(())
+        .await
     }
 
     /// Locks a server for all but admins. One that is locked already stays as it is, unless an admin of another project
@@ -159,7 +147,7 @@ impl Servers {
     /// Forces the state that a server shows. A task that is going on is told to stop, and clears its task state when it has;
     /// a delete goes on.
     pub async fn reset_state(&self, actor: &Actor, id: ServerId, to: ResetTo) -> Result<()> {
-        self.change(actor, id, move |c, actor, server, now| {
+        self.hand_over(actor, id, move |c, actor, server, now| {
             decide(&server, Action::ResetState, actor)?;
             let subject = id.to_string();
             let vm = match to {
@@ -173,9 +161,7 @@ impl Servers {
             servers::reset(c, id, vm, busy, now)?;
             record(c, actor, &server, "resetState", now).map(drop)
         })
-        .await?;
-        self.deps.tasks.wake();
-        Ok(())
+        .await
     }
 
     /// Nothing needs to be injected: guests ask for their network settings. Admitted as any other action is.
@@ -183,6 +169,25 @@ impl Servers {
         let server = self.find(actor, id, super::Among::Living).await?;
         decide(&server, Action::InjectNetworkInfo, actor).map(drop).map_err(Error::from)
     }
+}
+
+/// Ends an action before it began: its last events, and a fault, say why. The server stays as it is.
+pub(super) fn refuse(
+    c: &Connection,
+    server: &Server,
+    action: i64,
+    events: &[&str],
+    words: &str,
+    now: Timestamp,
+) -> Result<()> {
+    let fault = Fault { code: 500, message: words.to_owned(), details: String::new(), created_at: now };
+    server_actions::set_fault(c, server.id, &fault)?;
+    for event in events {
+        server_actions::begin_event(c, action, event, server.host.as_deref(), now)?;
+    }
+    let failure = EventFailure { message: words, traceback: "" };
+    server_actions::finish_events(c, action, Some(failure), now)?;
+    Ok(())
 }
 
 /// Records an action that was done within its request.

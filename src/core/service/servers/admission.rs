@@ -47,7 +47,7 @@ pub fn placement(command: &CreateServer, actor: &Actor, node: &Node) -> Result<P
             return Err(forbidden("compute:servers:create:requested_destination"));
         }
         if *host != node.name {
-            return Err(Error::invalid(format!("Compute host {host} could not be found.")));
+            return Err(unknown_host(host));
         }
     }
     let impossible = wanted_hosts
@@ -57,8 +57,13 @@ pub fn placement(command: &CreateServer, actor: &Actor, node: &Node) -> Result<P
     Ok(Placement { zone, impossible })
 }
 
-fn forbidden(rule: &str) -> Error {
+/// The caller may do this, but not in this way.
+pub fn forbidden(rule: &str) -> Error {
     Error::forbidden(format!("Policy doesn't allow {rule} to be performed."))
+}
+
+pub fn unknown_host(host: &str) -> Error {
+    Error::invalid(format!("Compute host {host} could not be found."))
 }
 
 /// The flavor as the server will keep it.

@@ -1,6 +1,6 @@
 //! Creating servers: one transaction checks everything, makes rows and ports, and appends the tasks.
 
-use super::{Servers, admission, project_of};
+use super::{Servers, actions, admission, project_of};
 use crate::core::actor::Actor;
 use crate::core::ids::{self, ProjectId, ServerId};
 use crate::core::image::Image;
@@ -9,16 +9,12 @@ use crate::core::server::create::{CreateServer, CreatedServers};
 use crate::core::server::naming;
 use crate::core::server::node::{Claim, Node};
 use crate::core::server::state::{PowerState, TaskState, VmState};
-use crate::core::server::{DiskConfig, Fault, Server, ServerFlavor, ServerKey};
-use crate::core::workflow::ServerTask;
+use crate::core::server::{DiskConfig, Server, ServerFlavor, ServerKey};
 use crate::core::workflow::server_create::{CreateState, ServerCreate};
+use crate::core::workflow::{ServerTask, enqueue};
 use crate::core::{Error, Result};
-use crate::store::rows::to_json;
-use crate::store::server_actions::{EventFailure, NewAction};
 use crate::store::server_ports::{self, PortOwner};
-use crate::store::tasks::{self, NewTask};
-use crate::store::{Connection, quotas, server_actions, server_usage, servers};
-use crate::task::Workflow;
+use crate::store::{Connection, quotas, server_usage, servers};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -106,17 +102,7 @@ impl Request {
             (server.vm_state, server.task_state, server.host) = (VmState::Error, None, None);
         }
         servers::insert(c, &server)?;
-        let action = server_actions::record(
-            c,
-            &NewAction {
-                server: server.id,
-                request_id: &self.actor.request_id.0,
-                action: "create",
-                user_id: Some(self.actor.user_id.as_str()),
-                project_id: Some(self.project.as_str()),
-            },
-            self.now,
-        )?;
+        let action = actions::record(c, &self.actor, &server, "create", self.now)?;
         match obstacle {
             Some(reason) => self.refuse_placement(c, &server, action, &reason)?,
             None => self.set_going(c, node, &server, action)?,
@@ -139,27 +125,15 @@ impl Request {
             task: ServerTask { server: server.id, action, host: server.host.clone() },
             admin_password: self.admin_password.clone(),
         };
-        let task = NewTask {
-            workflow: ServerCreate::NAME,
-            subject: &server.id.to_string(),
-            state: &to_json(&state)?,
-            request_id: &self.actor.request_id.0,
-            preempt: false,
-        };
-        tasks::enqueue(c, &task, self.now)?;
+        enqueue::<ServerCreate>(c, server.id, &state, &self.actor.request_id.0, self.now)?;
         Ok(())
     }
 
     /// The server exists and says why it cannot be anywhere.
     fn refuse_placement(&self, c: &Connection, server: &Server, action: i64, reason: &str) -> Result<()> {
         let message = format!("No valid host was found. {reason}");
-        let fault =
-            Fault { code: 500, message: message.clone(), details: String::new(), created_at: self.now };
-        server_actions::set_fault(c, server.id, &fault)?;
-        server_actions::begin_event(c, action, "conductor_schedule_and_build_instances", None, self.now)?;
-        let failure = EventFailure { message: &message, traceback: "" };
-        server_actions::finish_events(c, action, Some(failure), self.now)?;
-        Ok(())
+        let events = ["conductor_schedule_and_build_instances"];
+        actions::refuse(c, server, action, &events, &message, self.now)
     }
 
     fn server(&self, node: &Node, found: &Found, index: u32, count: u32) -> Server {

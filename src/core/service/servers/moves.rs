@@ -1,7 +1,8 @@
 //! Moves to another host, of which there is none: what is asked for is checked and recorded as where there are many, and
 //! ends with the words of a cloud that found no host.
 
-use super::resize::{refuse_move, refuse_scheduling};
+use super::admission::{forbidden, unknown_host};
+use super::resize::refuse_move;
 use super::{Among, Servers, actions, find};
 use crate::core::actor::Actor;
 use crate::core::ids::ServerId;
@@ -41,7 +42,7 @@ impl Servers {
             refuse_move(c, actor, &server, &server.flavor, MigrationKind::Cold, now)?;
             let events = ["conductor_migrate_server", "cold_migrate"];
             let words = "No valid host was found. No valid host found for cold migrate";
-            refuse_scheduling(c, &server, action, &events, words, now)
+            actions::refuse(c, &server, action, &events, words, now)
         })
         .await
     }
@@ -69,7 +70,7 @@ impl Servers {
                 refuse_move(c, actor, &server, &server.flavor, MigrationKind::Live, now)?;
                 let event =
                     if wanted.waits { "conductor_migrate_server" } else { "conductor_live_migrate_instance" };
-                refuse_scheduling(c, &server, action, &[event], &words, now)?;
+                actions::refuse(c, &server, action, &[event], &words, now)?;
                 Ok(words)
             })
             .await?;
@@ -156,13 +157,9 @@ impl Servers {
 
 fn may_name_host(actor: &Actor, host: Option<&str>, rule: &str) -> Result<()> {
     if host.is_some() && !actor.is_admin() {
-        return Err(Error::forbidden(format!("Policy doesn't allow {rule} to be performed.")));
+        return Err(forbidden(rule));
     }
     Ok(())
-}
-
-fn unknown_host(host: &str) -> Error {
-    Error::invalid(format!("Compute host {host} could not be found."))
 }
 
 fn no_such_move(id: ServerId, migration: &str) -> String {

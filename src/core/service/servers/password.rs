@@ -38,13 +38,12 @@ impl Servers {
         let server = self.find(actor, id, Among::Living).await?;
         decide(&server, Action::ChangePassword, actor)?;
         self.check_agent(&server).await?;
-        self.change(actor, id, move |c, actor, server, now| {
+        self.hand_over(actor, id, move |c, actor, server, now| {
             set_going::<ServerPassword, _>(c, actor, &server, Action::ChangePassword, now, |task| {
                 PasswordState { task, admin_password: password }
             })
         })
         .await?;
-        self.deps.tasks.wake();
         let subject = id.to_string();
         let over = self.deps.tasks.until(move |c| Ok(!tasks::is_open(c, &subject, ServerPassword::NAME)?));
         match tokio::time::timeout(PATIENCE, over).await {

@@ -42,11 +42,9 @@ impl Servers {
         id: ServerId,
         action: Action,
     ) -> Result<()> {
-        self.change(actor, id, move |c, actor, server, now| {
+        self.hand_over(actor, id, move |c, actor, server, now| {
             set_going::<W, _>(c, actor, &server, action, now, |task| task)
         })
-        .await?;
-        self.deps.tasks.wake();
-        Ok(())
+        .await
     }
 }

@@ -26,7 +26,7 @@ impl Servers {
             command.admin_password.take().unwrap_or_else(|| naming::password(random_number()).into());
         let carried = password.clone();
         let shown = self
-            .change(actor, id, move |c, actor, mut server, now| {
+            .hand_over(actor, id, move |c, actor, mut server, now| {
                 // Before everything else that could be wrong with the request.
                 decide(&server, Action::Rebuild, actor)?;
                 let (before, was_stopped) = (FormerImage::of(&server), server.vm_state == VmState::Stopped);
@@ -46,7 +46,6 @@ impl Servers {
                 detail(c, servers::get(c, id)?.ok_or_else(|| unknown(id))?)
             })
             .await?;
-        self.deps.tasks.wake();
         Ok((shown, password))
     }
 }

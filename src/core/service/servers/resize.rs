@@ -8,18 +8,14 @@ use crate::core::server::decide::decide;
 use crate::core::server::migration::{MigrationKind, MigrationStatus};
 use crate::core::server::node::{Claim, Node};
 use crate::core::server::state::{TaskState, VmState};
-use crate::core::server::{DiskConfig, Fault, Resize, Server, ServerFlavor};
-use crate::core::workflow::ServerTask;
+use crate::core::server::{DiskConfig, Resize, Server, ServerFlavor};
 use crate::core::workflow::server_resize::{ResizeState, ServerResize};
-use crate::core::workflow::server_resize_confirm::ServerResizeConfirm;
+use crate::core::workflow::server_resize_confirm::{ConfirmState, ServerResizeConfirm};
 use crate::core::workflow::server_resize_revert::{RevertState, ServerResizeRevert};
+use crate::core::workflow::{ServerTask, enqueue};
 use crate::core::{Error, Result};
-use crate::store::rows::to_json;
-use crate::store::server_actions::EventFailure;
 use crate::store::server_migrations::{self, NewMigration};
-use crate::store::tasks::{self, NewTask};
 use crate::store::{Connection, server_actions, server_usage, servers};
-use crate::task::Workflow;
 use jiff::Timestamp;
 
 /// The events in which a host is looked for.
@@ -36,31 +32,27 @@ impl Servers {
         disk_config: Option<DiskConfig>,
     ) -> Result<()> {
         let node = self.node.clone();
-        self.change(actor, id, move |c, actor, server, now| {
+        self.hand_over(actor, id, move |c, actor, server, now| {
             begin(c, actor, server, &node, &flavor, disk_config, now)
         })
-        .await?;
-        self.deps.tasks.wake();
-        Ok(())
+        .await
     }
 
     /// Keeps the new size for good.
     pub async fn confirm_resize(&self, actor: &Actor, id: ServerId) -> Result<()> {
-        self.change(actor, id, move |c, actor, server, now| {
+        self.hand_over(actor, id, move |c, actor, server, now| {
             decide(&server, Action::ConfirmResize, actor)?;
             let resize = finished(c, &server)?;
-            let action = actions::record(c, actor, &server, "confirmResize", now)?;
-            let request_id = &actor.request_id.0;
-            Ok(ServerResizeConfirm::enqueue(c, &server, resize.number, action, request_id, now)?)
+            server_migrations::set_status(c, resize.number, MigrationStatus::Confirming, now)?;
+            let state = |task| ConfirmState::new(task, resize.number);
+            actions::set_going::<ServerResizeConfirm, _>(c, actor, &server, Action::ConfirmResize, now, state)
         })
-        .await?;
-        self.deps.tasks.wake();
-        Ok(())
+        .await
     }
 
     /// Goes back to the old size; what the guest wrote since is lost.
     pub async fn revert_resize(&self, actor: &Actor, id: ServerId) -> Result<()> {
-        self.change(actor, id, move |c, actor, server, now| {
+        self.hand_over(actor, id, move |c, actor, server, now| {
             decide(&server, Action::RevertResize, actor)?;
             let Resize { number, old_flavor, old_vm_state, .. } = finished(c, &server)?;
             admission::check_growth(c, &server.project_id, &server.flavor, &old_flavor)?;
@@ -80,9 +72,7 @@ impl Servers {
                 },
             )
         })
-        .await?;
-        self.deps.tasks.wake();
-        Ok(())
+        .await
     }
 }
 
@@ -131,7 +121,7 @@ fn begin(
         Some(reason) => {
             let words = format!("No valid host was found. {reason}");
             refuse_move(c, actor, &server, &new, MigrationKind::Resize, now)?;
-            refuse_scheduling(c, &server, action, &SCHEDULING, &words, now)
+            actions::refuse(c, &server, action, &SCHEDULING, &words, now)
         }
         None => set_going(c, actor, &server, node, new, action, now),
     }
@@ -173,14 +163,7 @@ fn set_going(
         touched: false,
         window_seconds: node.resize_confirm_window.as_secs(),
     };
-    let task = NewTask {
-        workflow: ServerResize::NAME,
-        subject: &server.id.to_string(),
-        state: &to_json(&state)?,
-        request_id: &actor.request_id.0,
-        preempt: false,
-    };
-    tasks::enqueue(c, &task, now)?;
+    enqueue::<ServerResize>(c, server.id, &state, &actor.request_id.0, now)?;
     Ok(())
 }
 
@@ -221,24 +204,5 @@ pub(super) fn refuse_move(
     now: Timestamp,
 ) -> Result<()> {
     server_migrations::insert(c, &a_move(actor, server, new, kind), now)?;
-    Ok(())
-}
-
-/// Says in an action's events, and in a fault, that no host was found. The server stays as it is.
-pub(super) fn refuse_scheduling(
-    c: &Connection,
-    server: &Server,
-    action: i64,
-    events: &[&str],
-    words: &str,
-    now: Timestamp,
-) -> Result<()> {
-    let fault = Fault { code: 500, message: words.to_owned(), details: String::new(), created_at: now };
-    server_actions::set_fault(c, server.id, &fault)?;
-    for event in events {
-        server_actions::begin_event(c, action, event, server.host.as_deref(), now)?;
-    }
-    let failure = EventFailure { message: words, traceback: "" };
-    server_actions::finish_events(c, action, Some(failure), now)?;
     Ok(())
 }

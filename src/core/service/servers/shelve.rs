@@ -1,25 +1,25 @@
 //! Shelving and its way back.
 
 use super::Servers;
-use super::actions::{record, set_going, set_going_as};
+use super::actions::{self, set_going, set_going_as};
+use super::admission::{forbidden, unknown_host};
 use super::create::lacks_room;
 use super::snapshot::insert_image;
 use crate::core::actor::Actor;
 use crate::core::ids::ServerId;
 use crate::core::image::Status;
+use crate::core::server::Server;
 use crate::core::server::action::Action;
 use crate::core::server::decide::decide;
 use crate::core::server::node::Node;
 use crate::core::server::snapshot::Wanted;
 use crate::core::server::state::VmState;
-use crate::core::server::{Fault, Server};
 use crate::core::workflow::server_offload::{OffloadState, ServerOffload};
 use crate::core::workflow::server_shelve::{ServerShelve, ShelveState};
 use crate::core::workflow::server_start::ServerStart;
 use crate::core::workflow::server_unshelve::ServerUnshelve;
 use crate::core::{Error, Result};
-use crate::store::server_actions::{self, EventFailure};
-use crate::store::{Connection, images, server_ports, servers};
+use crate::store::{Connection, images, server_actions, server_ports, servers};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ impl Servers {
     /// Unknown server, a state that does not allow it, limits for images.
     pub async fn shelve(&self, actor: &Actor, id: ServerId) -> Result<()> {
         let offload_after = self.node.shelved_offload_seconds;
-        self.change(actor, id, move |c, actor, server, now| {
+        self.hand_over(actor, id, move |c, actor, server, now| {
             decide(&server, Action::Shelve, actor)?;
             let name = format!("{}-shelved", server.name);
             let wanted = Wanted { name, kind: "snapshot", properties: BTreeMap::new() };
@@ -57,9 +57,7 @@ impl Servers {
                 ran,
             })
         })
-        .await?;
-        self.deps.tasks.wake();
-        Ok(())
+        .await
     }
 
     /// Begins to give up what a shelved server takes of the host.
@@ -67,14 +65,12 @@ impl Servers {
     /// # Errors
     /// Unknown server, a state that does not allow it.
     pub async fn shelve_offload(&self, actor: &Actor, id: ServerId) -> Result<()> {
-        self.change(actor, id, move |c, actor, server, now| {
+        self.hand_over(actor, id, move |c, actor, server, now| {
             set_going::<ServerOffload, _>(c, actor, &server, Action::ShelveOffload, now, |task| {
                 OffloadState { task, event: true }
             })
         })
-        .await?;
-        self.deps.tasks.wake();
-        Ok(())
+        .await
     }
 
     /// Begins to bring a shelved server back. One that this host has no room for stays as it is, with a fault.
@@ -83,10 +79,8 @@ impl Servers {
     /// Unknown server, a state that does not allow it, a zone or a host that does not exist.
     pub async fn unshelve(&self, actor: &Actor, id: ServerId, to: Destination) -> Result<()> {
         let node = self.node.clone();
-        self.change(actor, id, move |c, actor, server, now| unshelve(c, actor, server, &to, &node, now))
-            .await?;
-        self.deps.tasks.wake();
-        Ok(())
+        self.hand_over(actor, id, move |c, actor, server, now| unshelve(c, actor, server, &to, &node, now))
+            .await
     }
 }
 
@@ -107,11 +101,10 @@ fn unshelve(
     }
     if let Some(host) = &to.host {
         if !actor.is_admin() {
-            let rule = "os_compute_api:os-shelve:unshelve_to_host";
-            return Err(Error::forbidden(format!("Policy doesn't allow {rule} to be performed.")));
+            return Err(forbidden("os_compute_api:os-shelve:unshelve_to_host"));
         }
         if *host != node.name {
-            return Err(Error::invalid(format!("Compute host {host} could not be found.")));
+            return Err(unknown_host(host));
         }
     }
     if server.vm_state == VmState::Shelved {
@@ -153,7 +146,7 @@ fn unshelve(
     Ok(())
 }
 
-/// Records an unshelving that ended before it began.
+/// Records an unshelving that ended before it began, with the event that ended it.
 fn refuse(
     c: &Connection,
     actor: &Actor,
@@ -162,14 +155,10 @@ fn refuse(
     words: &str,
     now: Timestamp,
 ) -> Result<()> {
-    let number = record(c, actor, server, "unshelve", now)?;
+    let number = actions::record(c, actor, server, "unshelve", now)?;
     if event != "get_image_info" {
         server_actions::begin_event(c, number, "get_image_info", None, now)?;
         server_actions::finish_events(c, number, None, now)?;
     }
-    server_actions::begin_event(c, number, event, None, now)?;
-    server_actions::finish_events(c, number, Some(EventFailure { message: words, traceback: "" }), now)?;
-    let fault = Fault { code: 500, message: words.to_owned(), details: String::new(), created_at: now };
-    server_actions::set_fault(c, server.id, &fault)?;
-    Ok(())
+    actions::refuse(c, server, number, &[event], words, now)
 }

@@ -60,7 +60,7 @@ impl Servers {
         rotation: Option<Rotation>,
     ) -> Result<ImageId> {
         let image = self
-            .change(actor, id, move |c, actor, server, now| {
+            .hand_over(actor, id, move |c, actor, server, now| {
                 if wanted.limited {
                     check_metadata(c, actor, &wanted)?;
                 }
@@ -81,7 +81,6 @@ impl Servers {
                 Ok(image)
             })
             .await?;
-        self.deps.tasks.wake();
         Ok(image)
     }
 }

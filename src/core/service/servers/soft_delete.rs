@@ -25,7 +25,7 @@ impl Servers {
     /// Unknown server, locked.
     pub async fn delete(&self, actor: &Actor, id: ServerId, force: bool) -> Result<()> {
         let reclaim_after = self.node.reclaim_seconds;
-        self.change(actor, id, move |c, actor, server, now| {
+        self.hand_over(actor, id, move |c, actor, server, now| {
             let action = if force {
                 Action::ForceDelete
             } else if reclaim_after > 0 && can_wait(&server) {
@@ -42,9 +42,7 @@ impl Servers {
             }
             soft_delete(c, actor, &server, reclaim_after, now)
         })
-        .await?;
-        self.deps.tasks.wake();
-        Ok(())
+        .await
     }
 
     /// Begins to take a delete back.
@@ -52,15 +50,13 @@ impl Servers {
     /// # Errors
     /// Unknown server, a state that does not allow it, quotas.
     pub async fn restore(&self, actor: &Actor, id: ServerId) -> Result<()> {
-        self.change(actor, id, move |c, actor, server, now| {
+        self.hand_over(actor, id, move |c, actor, server, now| {
             decide(&server, Action::Restore, actor)?;
             let limits = quotas::limits(c, &server.project_id)?;
             count_within_quota(c, &server.project_id, &limits, &server.flavor, 1..=1)?;
             set_going::<ServerRestore, _>(c, actor, &server, Action::Restore, now, |task| task)
         })
-        .await?;
-        self.deps.tasks.wake();
-        Ok(())
+        .await
     }
 }
 
