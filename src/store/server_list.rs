@@ -5,7 +5,7 @@
 
 use super::rows::to_json;
 use super::server_actions::fault_row;
-use super::servers::{self, COLUMNS};
+use super::server_rows::{self, COLUMNS};
 use super::{Connection, StoreError};
 use crate::core::ids::ServerId;
 use crate::core::server::query::{Column, Deleted, Direction, Filter, Scope, ServerQuery, SortKey};
@@ -43,7 +43,7 @@ pub fn items(c: &Connection, query: &ServerQuery) -> Result<Vec<ServerListItem>,
 pub fn servers(c: &Connection, query: &ServerQuery) -> Result<Vec<Server>, ListError> {
     let (sql, values) = statement(c, COLUMNS, query)?;
     let mut statement = c.prepare_cached(&sql)?;
-    let rows = statement.query_map(params_from_iter(values), servers::from_row)?;
+    let rows = statement.query_map(params_from_iter(values), server_rows::from_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

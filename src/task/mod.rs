@@ -15,6 +15,7 @@
 
 pub mod failpoint;
 mod log;
+mod run;
 mod runner;
 #[cfg(test)]
 mod tests;

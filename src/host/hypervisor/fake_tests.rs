@@ -1,5 +1,6 @@
 use super::*;
 use crate::host::faults::Fault;
+use crate::host::hypervisor::Hypervisor;
 use crate::host::hypervisor::spec::{Firmware, VideoModel};
 
 fn spec(number: u32) -> DomainSpec {

@@ -1,6 +1,15 @@
 //! What is particular to images of servers, and to servers that are put away.
 
-use super::*;
+use super::super::testing::{Bench, owner};
+use super::cases::{Case, new_image, outcome};
+use crate::core::server::node::Node;
+use crate::core::server::snapshot::Rotation;
+use crate::core::server::state::VmState;
+use crate::core::service::servers::Destination;
+use crate::host::hypervisor::DomainState;
+use crate::store::StoreError;
+use crate::task::failpoint::{Effect, Moment};
+use std::time::Duration;
 
 #[tokio::test]
 async fn a_copy_that_breaks_off_leaves_the_guest_and_no_image() {

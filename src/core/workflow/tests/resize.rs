@@ -1,7 +1,7 @@
 //! What resizes come to: the sizes, the layers, the events; and that whatever goes wrong the old size is not lost.
 
 use super::super::testing::{Bench, FLAVOR, LARGE, owner};
-use super::{Case, Outcome, outcome, run, run_with};
+use super::cases::{Case, Outcome, outcome, run, run_with};
 use crate::core::server::migration::MigrationStatus;
 use crate::core::server::state::{PowerState, VmState};
 use crate::host::hypervisor::DomainState;

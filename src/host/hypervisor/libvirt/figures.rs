@@ -3,7 +3,7 @@
 use super::domain_xml::VirtType;
 use super::error::translate;
 use super::ffi::{self, Figure, Figures};
-use super::guest::Ownership;
+use super::ownership::Ownership;
 use crate::core::ids::ServerId;
 use crate::host::hypervisor::HypervisorError;
 use crate::host::hypervisor::statistics::{DiskStatistics, NicStatistics, Statistics, Traffic};

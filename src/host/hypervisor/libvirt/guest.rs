@@ -4,9 +4,10 @@
 //! metadata: domains without the mark of this installation do not exist for us.
 
 use super::connection::{Call, Connection, Lane, resolve_uri};
-use super::domain_xml::{self, MARK_NAMESPACE, Rendering, VirtType};
+use super::domain_xml::{self, Rendering, VirtType};
 use super::error::{is, translate};
-use super::ffi::{self, Notice};
+use super::ffi;
+use super::ownership::{Ownership, is_ours, lookup, ours};
 use super::{copy, facts, figures, power, probe, state};
 use crate::core::ids::ServerId;
 use crate::core::secret::Secret;
@@ -19,11 +20,11 @@ use async_trait::async_trait;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::sync::{OnceCell, broadcast};
 use uuid::Uuid;
 use virt::connect::Connect;
@@ -62,45 +63,6 @@ pub struct LibvirtHost {
     config: LibvirtConfig,
     virt_type: OnceCell<VirtType>,
     ownership: Arc<Ownership>,
-}
-
-/// Remembers which domains carry our mark, so that looking at a thousand domains is not a thousand questions. An
-/// entry is forgotten with any news of its domain. Not used before changes: they look for themselves.
-#[derive(Default)]
-pub(super) struct Ownership(Mutex<HashMap<Uuid, bool>>);
-
-impl Ownership {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, bool>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn observe(&self, notice: Notice) {
-        match notice {
-            Notice::Lifecycle(uuid) => {
-                self.lock().remove(&uuid);
-            }
-            Notice::Closed => self.lock().clear(),
-            Notice::Rebooted(_) | Notice::JobEnded(_) | Notice::IoError(_) | Notice::ControlError(_) => {}
-        }
-    }
-
-    /// Whether a domain is ours; one that has vanished is not.
-    pub(super) fn is_ours(
-        &self,
-        connect: &Connect,
-        uuid: Uuid,
-        owner: Uuid,
-        call: &'static str,
-    ) -> Result<bool, HypervisorError> {
-        let known = self.lock().get(&uuid).copied();
-        if let Some(mine) = known {
-            return Ok(mine);
-        }
-        let Some(domain) = lookup(connect, ServerId(uuid), call)? else { return Ok(false) };
-        let mine = is_ours(&domain, owner).map_err(|error| translate(call, error))?;
-        self.lock().insert(uuid, mine);
-        Ok(mine)
-    }
 }
 
 impl LibvirtHost {
@@ -149,46 +111,6 @@ impl LibvirtHost {
             })
             .await
     }
-}
-
-/// The domain of a server, if there is one and it carries our mark.
-fn ours(
-    connect: &Connect,
-    id: ServerId,
-    owner: Uuid,
-    call: &'static str,
-) -> Result<Option<Domain>, HypervisorError> {
-    let Some(domain) = lookup(connect, id, call)? else { return Ok(None) };
-    if is_ours(&domain, owner).map_err(|error| translate(call, error))? {
-        return Ok(Some(domain));
-    }
-    tracing::warn!(server = %id, call, "a domain of this UUID is not ours and is left alone");
-    Ok(None)
-}
-
-fn lookup(connect: &Connect, id: ServerId, call: &'static str) -> Result<Option<Domain>, HypervisorError> {
-    match connect.lookup_domain_by_uuid(id.0) {
-        Ok(domain) => Ok(Some(domain)),
-        Err(error) if is(&error, ErrorNumber::NoDomain) => Ok(None),
-        Err(error) => Err(translate(call, error)),
-    }
-}
-
-/// Reads the mark. A domain that vanishes meanwhile is nobody's.
-fn is_ours(domain: &Domain, owner: Uuid) -> Result<bool, Error> {
-    let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
-    match domain.metadata(kind, Some(MARK_NAMESPACE), 0) {
-        Ok(mark) => Ok(owner_in(&mark) == Some(owner)),
-        Err(error) if is(&error, ErrorNumber::NoDomainMetadata) || is(&error, ErrorNumber::NoDomain) => {
-            Ok(false)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn owner_in(mark: &str) -> Option<Uuid> {
-    let document = roxmltree::Document::parse(mark).ok()?;
-    Uuid::parse_str(document.root_element().attribute("owner")?).ok()
 }
 
 pub(super) fn state_of(domain: &Domain, call: &'static str) -> Result<DomainState, HypervisorError> {

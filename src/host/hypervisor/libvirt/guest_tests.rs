@@ -1,5 +1,7 @@
 //! The driver over libvirt's in-process test driver: no QEMU, no daemon, but libvirt's real library and rules.
 
+use super::super::domain_xml::MARK_NAMESPACE;
+use super::super::ownership::owner_in;
 use super::*;
 use std::time::Duration;
 use tokio::time::timeout;
