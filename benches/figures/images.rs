@@ -3,7 +3,7 @@
 //! The guest measures for itself how long it stood still at the longest, second by second, before the image is made and
 //! while it is. DWARFNOVA_TEST_GUEST names the guest image.
 
-use crate::support::{Client, Cloud, is_hermetic, ms, row};
+use crate::support::{Client, Lab, ms, row};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -29,18 +29,15 @@ sh /root/clock < /dev/null > /dev/null 2>&1 &
 const SECONDS: usize = 8;
 
 pub fn run() {
-    if is_hermetic("images") {
-        let cloud = Cloud::new("");
-        cloud.runtime.block_on(measure(&cloud.client, &cloud.image));
-    }
+    let Some(lab) = Lab::open("images", "") else { return };
+    lab.wait(measure(&lab));
 }
 
-async fn measure(client: &Client, image: &str) {
-    let body = json!({"server": {"name": "bench", "imageRef": image, "flavorRef": "42", "config_drive": true,
-        "user_data": STANDARD.encode(CLOCK)}});
-    let (status, made) = client.post("/v2.1/servers", &body).await;
-    assert_eq!(status, 202, "{made}");
-    let id = made["server"]["id"].as_str().unwrap().to_owned();
+async fn measure(lab: &Lab) {
+    let client = &lab.client;
+    let body = json!({"server": {"name": "bench", "imageRef": lab.image, "flavorRef": "42", "config_drive": true,
+        "networks": "none", "user_data": STANDARD.encode(CLOCK)}});
+    let id = lab.ask(&body).await;
     client.wait_for(&id, "ACTIVE").await;
     let calm = stalls(client, &id, SECONDS).await;
 

@@ -1,6 +1,6 @@
 //! Figures of speed and memory, as ratios where there is something to compare with: `cargo bench -- [NAME]...`.
 //!
-//! Nothing is asserted but that the work was done: machines differ. `process`, `create`, `images` and `resize` need a libvirt
+//! Nothing is asserted but that the work was done: machines differ. `process`, `create`, `images` and `actions` need a libvirt
 //! and run inside `tests/hermetic`.
 
 #![expect(
@@ -10,11 +10,11 @@
 )]
 #![expect(clippy::cast_precision_loss, reason = "figures are printed with two digits")]
 
+mod actions;
 mod create;
 mod images;
 mod process;
 mod reads;
-mod resize;
 mod restart;
 mod support;
 
@@ -27,7 +27,7 @@ fn main() {
         ("process", process::run),
         ("create", create::run),
         ("images", images::run),
-        ("resize", resize::run),
+        ("actions", actions::run),
     ];
     for (name, bench) in all {
         if wanted.is_empty() || wanted.iter().any(|one| one == name) {

@@ -1,7 +1,7 @@
 //! How quickly the daemon is there, how much memory it takes, and how quiet it is when nobody asks:
 //! `tests/hermetic cargo bench -- process` (it needs a libvirt).
 
-use crate::support::{Client, Daemon, is_hermetic, median, ms, row};
+use crate::support::{Client, Daemon, median, ms, row};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::BufRead;
@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 const IDLE: Duration = Duration::from_secs(30);
 
 pub fn run() {
-    if !is_hermetic("process") {
+    if std::env::var_os("DWARFNOVA_HERMETIC").is_none() {
+        println!("process: run it inside tests/hermetic");
         return;
     }
     let folder = tempfile::tempdir_in("/var/tmp").unwrap();
@@ -19,7 +20,7 @@ pub fn run() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 
     let start = Instant::now();
-    let daemon = Daemon::start(&state, &[]);
+    let daemon = Daemon::up(&state, None);
     let client = runtime.block_on(Client::log_in(&daemon.url, &state));
     row("first start (sets up) to the first authenticated answer", &ms(start.elapsed()));
     drop(daemon);
@@ -29,7 +30,7 @@ pub fn run() {
     for _ in 0..7 {
         drop(last.take());
         let start = Instant::now();
-        let daemon = Daemon::start(&state, &[]);
+        let daemon = Daemon::up(&state, None);
         // The token of the first start is still good.
         let client = client.at(daemon.url.clone());
         let (status, _) = runtime.block_on(client.get("/v2.1/flavors"));
@@ -40,12 +41,11 @@ pub fn run() {
     row("start to the first authenticated answer, median", &ms(median(starts)));
 
     let daemon = last.unwrap();
-    let pid = daemon.pid();
     std::thread::sleep(Duration::from_secs(15));
-    row("idle memory (PSS)", &format!("{:.1} MiB", pss_mib(pid)));
-    let before = (switches(pid), written(pid));
+    row("idle memory (PSS)", &format!("{:.1} MiB", pss_mib(daemon.pid())));
+    let before = (switches(daemon.pid()), written(daemon.pid()));
     std::thread::sleep(IDLE);
-    let after = (switches(pid), written(pid));
+    let after = (switches(daemon.pid()), written(daemon.pid()));
     // A thread that was idle for long has ended: that is no wake-up worth counting.
     let woke: u64 =
         after.0.iter().map(|(thread, count)| count - before.0.get(thread).copied().unwrap_or(0)).sum();
@@ -65,7 +65,8 @@ pub fn run() {
     }
 }
 
-fn pss_mib(pid: u32) -> f64 {
+/// The memory that a process has to itself, and its share of what it has with others.
+pub fn pss_mib(pid: u32) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
     let kib = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
     kib.trim().trim_end_matches(" kB").trim().parse::<f64>().unwrap() / 1024.0

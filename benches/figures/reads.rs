@@ -2,6 +2,7 @@
 //!
 //! Everything but the machine is real: HTTP, tokens, SQLite on the disk, the task engine. wrk runs on the same cores.
 
+use crate::process::pss_mib;
 use crate::support::{Client, median, ms, row, wrk};
 use dwarfnova::app::{self, Machine};
 use dwarfnova::config::Config;
@@ -78,6 +79,10 @@ async fn measure() {
         row(&format!("GET /servers/detail, {limit} servers, median"), &load.median);
         assert_eq!(load.trouble, None);
     }
+    let load = wrk(&client, "/v2.1/servers/detail?limit=1000", 4, 30);
+    row("GET /servers/detail, 1000 servers, 4 clients, a second", &format!("{:.0}", load.per_second));
+    // More than the daemon: the host in memory and the bench's own client are in this process too.
+    row("memory (PSS) after all of this", &format!("{:.1} MiB", pss_mib(std::process::id())));
     assert_eq!((one.trouble, many.trouble), (None, None));
 
     let mut tokens = Vec::new();

@@ -1,92 +1,13 @@
-//! What the benches share: a daemon, a client, figures, and how they are printed.
+//! What the benches share: a client, figures, and how they are printed.
 
 use serde_json::{Value, json};
-use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
-
-/// Whether this runs inside `tests/hermetic`; says so if it does not.
-pub fn is_hermetic(bench: &str) -> bool {
-    let hermetic = std::env::var_os("DWARFNOVA_HERMETIC").is_some();
-    if !hermetic {
-        println!("{bench}: run it inside tests/hermetic");
-    }
-    hermetic
-}
-
-/// A daemon in a process of its own. Ends with it.
-pub struct Daemon {
-    child: Child,
-    pub url: String,
-}
-
-impl Daemon {
-    /// Starts one on a state folder, with `up`'s further arguments, and waits until it is ready.
-    pub fn start(state: &Path, arguments: &[&OsStr]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_dwarfnova"))
-            .arg("up")
-            .args(["--state-dir".as_ref(), state.as_os_str()])
-            .args(["--listen", "127.0.0.1:0"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let line = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
-        Self { child, url: line.strip_prefix("ready ").unwrap().to_owned() }
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-/// A cloud over a libvirt: a daemon, its administrator, and the image of a guest.
-pub struct Cloud {
-    pub runtime: Runtime,
-    pub client: Client,
-    pub image: String,
-    pub state: PathBuf,
-    // Ends before its folder goes.
-    _daemon: Daemon,
-    folder: TempDir,
-}
-
-impl Cloud {
-    /// Makes one, with this configuration. DWARFNOVA_TEST_GUEST names the guest image.
-    pub fn new(config: &str) -> Self {
-        let guest = std::fs::read(std::env::var_os("DWARFNOVA_TEST_GUEST").unwrap()).unwrap();
-        let folder = tempfile::Builder::new().prefix("dn-bench-").tempdir_in("/var/tmp").unwrap();
-        let (state, file) = (folder.path().join("state"), folder.path().join("bench.toml"));
-        std::fs::write(&file, config).unwrap();
-        let daemon = Daemon::start(&state, &["--config".as_ref(), file.as_os_str()]);
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let client = runtime.block_on(Client::log_in(&daemon.url, &state));
-        let image = runtime.block_on(client.image("qcow2", guest));
-        Self { runtime, client, image, state, _daemon: daemon, folder }
-    }
-
-    /// A folder for guests that are not the daemon's. QEMU's user may read it and the daemon's.
-    pub fn bare_folder(&self) -> PathBuf {
-        let bare = self.folder.path().join("bare");
-        std::fs::create_dir_all(&bare).unwrap();
-        Command::new("chmod").args(["-R", "a+rX"]).arg(self.folder.path()).status().unwrap();
-        bare
-    }
-}
+use uuid::Uuid;
+use virt::connect::Connect;
 
 /// Speaks to a daemon as the administrator.
 #[derive(Clone)]
@@ -148,7 +69,12 @@ impl Client {
 
     pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         let url = format!("{}{path}", self.base);
-        let request = self.http.post(url).header("x-auth-token", &self.token).json(body);
+        let request = self
+            .http
+            .post(url)
+            .header("x-auth-token", &self.token)
+            .header("openstack-api-version", "compute 2.37")
+            .json(body);
         let response = request.send().await.unwrap();
         (response.status().as_u16(), response.json().await.unwrap_or_default())
     }
@@ -188,6 +114,166 @@ impl Client {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
+}
+
+/// A daemon of our own. It is told to end when this is dropped.
+pub struct Daemon {
+    child: Child,
+    pub url: String,
+}
+
+impl Daemon {
+    /// Starts one over the folder and waits until it serves.
+    pub fn up(state: &Path, config: Option<&Path>) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dwarfnova"));
+        command.arg("up").args(["--state-dir".as_ref(), state.as_os_str()]).args(["--listen", "127.0.0.1:0"]);
+        if let Some(config) = config {
+            command.args(["--config".as_ref(), config.as_os_str()]);
+        }
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let line = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+        Self { child, url: line.strip_prefix("ready ").unwrap().to_owned() }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// A daemon with a libvirt and an image, and a folder beside its own for guests of ours.
+pub struct Lab {
+    pub runtime: Runtime,
+    pub client: Client,
+    pub connect: Connect,
+    pub image: String,
+    pub state: PathBuf,
+    pub bare: PathBuf,
+    _daemon: Daemon,
+    _folder: tempfile::TempDir,
+}
+
+impl Lab {
+    /// One with this configuration; none outside `tests/hermetic`.
+    pub fn open(bench: &str, config: &str) -> Option<Self> {
+        if std::env::var_os("DWARFNOVA_HERMETIC").is_none() {
+            println!("{bench}: run it inside tests/hermetic");
+            return None;
+        }
+        let guest = std::fs::read(std::env::var_os("DWARFNOVA_TEST_GUEST").unwrap()).unwrap();
+        let folder = tempfile::Builder::new().prefix("dn-bench-").tempdir_in("/var/tmp").unwrap();
+        let (state, bare) = (folder.path().join("state"), folder.path().join("bare"));
+        let file = folder.path().join("bench.toml");
+        std::fs::write(&file, config).unwrap();
+        let daemon = Daemon::up(&state, Some(&file));
+        std::fs::create_dir_all(&bare).unwrap();
+        Command::new("chmod").args(["-R", "a+rX"]).arg(folder.path()).status().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        // libvirt would print each look at a domain that is not there yet.
+        virt::error::clear_error_callback();
+        let connect = Connect::open(Some("qemu:///system")).unwrap();
+        let client = runtime.block_on(Client::log_in(&daemon.url, &state));
+        let image = runtime.block_on(client.image("qcow2", guest));
+        Some(Self { runtime, client, connect, image, state, bare, _daemon: daemon, _folder: folder })
+    }
+
+    pub fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    /// Straight into the database, as an administrator's tool would while the daemon runs.
+    pub fn raise_quota(&self) {
+        let connection = rusqlite::Connection::open(self.state.join("dwarfnova.db")).unwrap();
+        connection.busy_timeout(Duration::from_secs(5)).unwrap();
+        for resource in ["instances", "cores", "ram"] {
+            let row = [self.client.project.as_str(), resource];
+            connection.execute("INSERT OR REPLACE INTO quota VALUES (?1, ?2, -1)", row).unwrap();
+        }
+    }
+
+    /// Asks for a server; gives its id.
+    pub async fn ask(&self, body: &Value) -> String {
+        let (status, answer) = self.client.post("/v2.1/servers", body).await;
+        assert_eq!(status, 202, "{answer}");
+        answer["server"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// An active server.
+    pub fn create(&self, body: &Value) -> String {
+        self.wait(async {
+            let id = self.ask(body).await;
+            self.client.wait_for(&id, "ACTIVE").await;
+            id
+        })
+    }
+
+    /// Does something to a server and waits for the status that it ends in.
+    pub fn act(&self, id: &str, action: &Value, status: &str) {
+        self.wait(async {
+            let (code, body) = self.client.post(&format!("/v2.1/servers/{id}/action"), action).await;
+            assert!((200..300).contains(&code), "{body}");
+            self.client.wait_for(id, status).await;
+        });
+    }
+
+    /// Deletes servers once they are there, and waits until they are gone.
+    pub fn remove(&self, ids: &[String]) {
+        self.wait(async {
+            for id in ids {
+                self.client.wait_for(id, "ACTIVE").await;
+                self.client.delete(&format!("/v2.1/servers/{id}")).await;
+            }
+            for id in ids {
+                while self.client.get(&format!("/v2.1/servers/{id}")).await.0 != 404 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        });
+    }
+}
+
+/// The XML with names, paths and addresses of its own, the image's file, and where the overlay goes.
+pub fn renamed(folder: &Path, xml: &str) -> (String, PathBuf, PathBuf) {
+    let id = Uuid::new_v4();
+    let document = roxmltree::Document::parse(xml).unwrap();
+    let text =
+        |tag: &str| document.descendants().find(|n| n.has_tag_name(tag)).and_then(|n| n.text()).unwrap();
+    let disk = document.descendants().find(|n| n.has_tag_name("source") && n.has_attribute("file")).unwrap();
+    let file = disk.attribute("file").unwrap();
+    let overlay = folder.join(format!("{id}.qcow2"));
+    let old = text("uuid").to_owned();
+    let mut renamed = xml.replace(file, overlay.to_str().unwrap());
+    // The console's log and socket.
+    for (number, old) in document
+        .descendants()
+        .filter_map(|n| match n.tag_name().name() {
+            "log" => n.attribute("file"),
+            "source" => n.attribute("path"),
+            _ => None,
+        })
+        .enumerate()
+    {
+        let own = folder.join(format!("{}.{number}", id.simple()));
+        renamed = renamed.replace(&format!("'{old}'"), &format!("'{}'", own.display()));
+    }
+    renamed = renamed
+        .replace(&format!("<name>{}</name>", text("name")), &format!("<name>bare-{}</name>", id.simple()));
+    renamed = renamed.replace(&old, &id.to_string());
+    let base = Command::new("find")
+        .arg(folder.parent().unwrap().join("state/bases"))
+        .args(["-type", "f"])
+        .output()
+        .unwrap();
+    let base = String::from_utf8(base.stdout).unwrap().lines().next().unwrap().to_owned();
+    (renamed, base.into(), overlay)
 }
 
 /// The middle one.

@@ -136,7 +136,7 @@ fn confirm(c: &Connection, server: &Server, now: Timestamp) -> Result<(), StoreE
     let Some(resize) = &server.resize else { return Ok(()) };
     let migration = server_migrations::get(c, resize.number, server.id)?;
     // As for anybody: only a resize that is there to be looked at can be confirmed.
-    if !migration.is_some_and(|found| found.status == MigrationStatus::Finished) {
+    if migration.is_none_or(|found| found.status != MigrationStatus::Finished) {
         return Ok(());
     }
     server_migrations::set_status(c, resize.number, MigrationStatus::Confirming, now)?;

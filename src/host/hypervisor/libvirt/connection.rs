@@ -28,6 +28,9 @@ const LINK_GRACE: Duration = Duration::from_secs(2);
 const FIRST_LINK_WAIT: Duration = Duration::from_secs(15);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
+/// As many as libvirtd works on at once: with fewer, the last of twenty new guests starts when the first ones are already
+/// booting and take its processors.
+const GUEST_CALLS: usize = 20;
 /// Calls on the first link that may have to wait for QEMU; the other three of libvirtd's five are for quick ones.
 const GUEST_CALLS_ON_FIRST_LINK: usize = 2;
 const CALLS_ON_EXTRA_LINK: usize = 4;
@@ -133,7 +136,7 @@ impl Connection {
             link: watch::Sender::new(Link::Connecting),
             events: broadcast::channel(4096).0,
             quick: Pool::new("libvirt-quick", 3),
-            guest: Pool::new("libvirt-guest", 16),
+            guest: Pool::new("libvirt-guest", GUEST_CALLS),
             force: Pool::new("libvirt-force", 8),
             gates: Mutex::default(),
             traffic: Mutex::default(),
