@@ -7,6 +7,7 @@ pub mod actor;
 pub mod clock;
 pub mod console;
 pub mod error;
+pub mod firewall;
 pub mod flavor;
 pub mod identity;
 pub mod ids;

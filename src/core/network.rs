@@ -27,6 +27,8 @@ pub struct NewNetwork {
     pub admin_state_up: bool,
     pub shared: bool,
     pub is_default: bool,
+    /// Whether ports begin with port security.
+    pub port_security: bool,
     /// Bytes.
     pub mtu: u32,
 }
@@ -39,6 +41,7 @@ pub struct NetworkChanges {
     pub admin_state_up: Option<bool>,
     pub shared: Option<bool>,
     pub is_default: Option<bool>,
+    pub port_security: Option<bool>,
     /// Bytes.
     pub mtu: Option<u32>,
 }
@@ -154,8 +157,23 @@ pub struct HostRoute {
 }
 
 /// A unicast hardware address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Mac([u8; 6]);
+
+impl From<Mac> for String {
+    fn from(mac: Mac) -> Self {
+        mac.to_string()
+    }
+}
+
+impl TryFrom<String> for Mac {
+    type Error = BadMac;
+
+    fn try_from(text: String) -> Result<Self, BadMac> {
+        text.parse()
+    }
+}
 
 impl Mac {
     /// The address to try for a port at the given attempt. Made from the port's random id, so that one source of

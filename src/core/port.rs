@@ -5,6 +5,7 @@ use super::ids::{NetworkId, PortId, ProjectId, SecurityGroupId, ServerId, Subnet
 use super::network::{HostRoute, Mac};
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
@@ -31,6 +32,8 @@ pub struct Port {
     /// The device role tag that the server's creator gave the NIC.
     pub nic_tag: Option<String>,
     pub port_security_enabled: bool,
+    /// What it may call itself besides its own MAC and addresses.
+    pub allowed_pairs: Vec<AddressPair>,
     /// The node that the port is bound to; empty when it is not.
     pub host_id: String,
     pub tags: Vec<String>,
@@ -39,6 +42,20 @@ pub struct Port {
     pub revision: i64,
     pub fixed_ips: Vec<FixedIp>,
     pub security_groups: Vec<SecurityGroupId>,
+}
+
+/// An address, or a range of them, that a port may use though it is not its own: one that moves between servers, say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressPair {
+    pub mac: Mac,
+    pub range: Ipv4Net,
+}
+
+/// A pair that somebody wants; without a MAC it is the port's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressPairRequest {
+    pub mac: Option<Mac>,
+    pub range: Ipv4Net,
 }
 
 /// An address that a port has.
@@ -69,6 +86,9 @@ pub struct NewPort {
     pub fixed_ips: Option<Vec<FixedIpRequest>>,
     /// `None` asks for the default group.
     pub security_groups: Option<Vec<SecurityGroupId>>,
+    /// `None` asks for what its network has.
+    pub port_security: Option<bool>,
+    pub allowed_pairs: Vec<AddressPairRequest>,
     pub device_id: String,
     pub device_owner: String,
     pub host_id: Option<String>,
@@ -83,9 +103,18 @@ pub struct PortChanges {
     pub mac: Option<Mac>,
     pub fixed_ips: Option<Vec<FixedIpRequest>>,
     pub security_groups: Option<Vec<SecurityGroupId>>,
+    pub port_security: Option<bool>,
+    pub allowed_pairs: Option<Vec<AddressPairRequest>>,
     pub device_id: Option<String>,
     pub device_owner: Option<String>,
     pub host_id: Option<String>,
+}
+
+impl PortChanges {
+    /// Whether the host has to let other packets through than before.
+    pub fn concern_the_filter(&self) -> bool {
+        self.security_groups.is_some() || self.port_security.is_some() || self.allowed_pairs.is_some()
+    }
 }
 
 impl Port {
@@ -157,6 +186,8 @@ pub struct ServerNic {
     pub status: PortStatus,
     /// Whether it goes with the server.
     pub made_for_server: bool,
+    /// Whether the port is bound to a node, and so filtered there.
+    pub bound: bool,
     pub nic_index: u32,
     pub tag: Option<String>,
     /// Bytes.

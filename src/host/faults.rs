@@ -38,6 +38,7 @@ pub enum Call {
     RemoveNetwork,
     EnsurePort,
     RemovePort,
+    EnsureRules,
     EnsureMetadataAddress,
 }
 
@@ -72,6 +73,7 @@ impl Call {
             Self::RemoveNetwork => "remove_network",
             Self::EnsurePort => "ensure_port",
             Self::RemovePort => "remove_port",
+            Self::EnsureRules => "ensure_rules",
             Self::EnsureMetadataAddress => "ensure_metadata_address",
         }
     }

@@ -10,10 +10,11 @@ const MIGRATIONS: [&str; KNOWN as usize] = [
     include_str!("migrations/0001_foundation.sql"),
     include_str!("migrations/0002_server_life.sql"),
     include_str!("migrations/0003_due_confirmations.sql"),
+    include_str!("migrations/0004_port_filter.sql"),
 ];
 
 /// The schema version that this program works with.
-const KNOWN: u32 = 3;
+const KNOWN: u32 = 4;
 
 /// Brings the database to the newest schema, each step in one transaction.
 pub(super) fn run(connection: &mut Connection) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@
 //! for one process.
 
 pub mod console_tokens;
+pub mod firewall;
 pub mod flavors;
 pub mod identity;
 pub mod image_list;

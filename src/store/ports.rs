@@ -73,6 +73,7 @@ pub(super) fn port_row(row: &Row<'_>) -> rusqlite::Result<Port> {
         nic_index: row.get("nic_index")?,
         nic_tag: row.get("nic_tag")?,
         port_security_enabled: row.get("port_security_enabled")?,
+        allowed_pairs: json(row, "allowed_pairs")?,
         host_id: row.get("host_id")?,
         tags: json(row, "tags")?,
         created_at: time(row, "created_at")?,
@@ -141,15 +142,15 @@ pub fn put(connection: &Connection, port: &Port) -> Result<(), StoreError> {
     connection
         .prepare_cached(
             "INSERT INTO port (id, network_id, project_id, name, description, admin_state_up, mac_address, status,
-                 device_id, device_owner, made_for_server, nic_index, nic_tag, port_security_enabled, host_id, tags,
-                 created_at, updated_at, revision)
+                 device_id, device_owner, made_for_server, nic_index, nic_tag, port_security_enabled, allowed_pairs,
+                 host_id, tags, created_at, updated_at, revision)
              VALUES (:id, :network_id, :project_id, :name, :description, :admin_state_up, :mac, :status,
-                 :device_id, :device_owner, :made, :nic_index, :nic_tag, :port_security, :host_id, :tags,
-                 :created_at, :updated_at, :revision)
+                 :device_id, :device_owner, :made, :nic_index, :nic_tag, :port_security, :allowed_pairs,
+                 :host_id, :tags, :created_at, :updated_at, :revision)
              ON CONFLICT (id) DO UPDATE SET name = :name, description = :description,
                  admin_state_up = :admin_state_up, mac_address = :mac, status = :status, device_id = :device_id,
                  device_owner = :device_owner, made_for_server = :made, nic_index = :nic_index, nic_tag = :nic_tag,
-                 port_security_enabled = :port_security, host_id = :host_id, tags = :tags,
+                 port_security_enabled = :port_security, allowed_pairs = :allowed_pairs, host_id = :host_id, tags = :tags,
                  updated_at = :updated_at, revision = :revision",
         )?
         .execute(named_params! {
@@ -167,6 +168,7 @@ pub fn put(connection: &Connection, port: &Port) -> Result<(), StoreError> {
             ":nic_index": port.nic_index,
             ":nic_tag": port.nic_tag,
             ":port_security": port.port_security_enabled,
+            ":allowed_pairs": to_json(&port.allowed_pairs)?,
             ":host_id": port.host_id,
             ":tags": to_json(&port.tags)?,
             ":created_at": port.created_at.as_microsecond(),

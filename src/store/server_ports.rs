@@ -138,6 +138,7 @@ fn new_port(
         nic_index: 0,
         nic_tag: None,
         port_security_enabled: network.port_security_enabled,
+        allowed_pairs: Vec::new(),
         host_id: String::new(),
         tags: Vec::new(),
         created_at: owner.now,
@@ -297,7 +298,7 @@ pub fn server_nics(
     let mut groups = group_names_of(connection, &servers)?;
     let mut statement = connection.prepare_cached(
         "SELECT p.device_id, p.id, p.network_id, p.mac_address, p.status, p.made_for_server, p.nic_index,
-             p.nic_tag, p.port_security_enabled, n.name, n.mtu
+             p.nic_tag, p.port_security_enabled, n.name, n.mtu, p.host_id <> ''
          FROM json_each(?1) wanted CROSS JOIN port p ON p.device_id = wanted.value JOIN network n ON n.id = p.network_id
          WHERE p.device_owner LIKE 'compute:%' ORDER BY p.nic_index, p.created_at, p.id",
     )?;
@@ -317,6 +318,7 @@ pub fn server_nics(
             port_security_enabled: row.get(8)?,
             network_name: row.get(9)?,
             mtu: row.get(10)?,
+            bound: row.get(11)?,
             security_groups: groups.remove(&port_id).unwrap_or_default(),
             addresses: addresses.remove(&port_id).unwrap_or_default(),
         };

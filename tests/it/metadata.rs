@@ -1,4 +1,4 @@
-//! What a guest without a config drive learns from 169.254.169.254.
+//! What a guest without a config drive learns from 169.254.169.254, and who may reach it.
 
 use crate::harness::{Daemon, Options, bridge_rules, guest_image, reservations, until, virsh};
 use crate::sandbox;
@@ -38,6 +38,8 @@ fn a_guest_learns_everything_from_the_metadata_service() {
     let login = |command: &str| {
         let output = Command::new("ssh")
             .args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"])
+            // A session that is cut off in the middle has to end too.
+            .args(["-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=2"])
             .args(["-o", "ConnectTimeout=5", "-o", "BatchMode=yes", "-i"])
             .arg(&key)
             .args([&format!("root@{address}"), command])
@@ -45,7 +47,13 @@ fn a_guest_learns_everything_from_the_metadata_service() {
             .unwrap();
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
+    // The guest is up; its group lets nobody in before there is a rule for it, and not after it either.
+    http.wait_console(id, "DWARFNOVA-GUEST ready", 60);
+    assert_eq!(login("hostname"), None);
+    let rule = http.let_in("tcp", Some(22));
     assert_eq!(until("an answer by SSH", 120, || login("hostname")), "asks");
+    http.send(Method::DELETE, &format!("/network/v2.0/security-group-rules/{rule}"), &[], None).expect(204);
+    until("nobody to be let in", 30, || login("hostname").is_none().then_some(()));
 
     let network = virsh(&["net-list", "--name"]).unwrap();
     let network = network.lines().map(str::trim).find(|name| name.starts_with("dwarfnova-")).unwrap();

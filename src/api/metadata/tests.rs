@@ -73,6 +73,7 @@ async fn server_with_port(cloud: &Cloud) -> ServerId {
         nic_index: 0,
         nic_tag: None,
         port_security_enabled: true,
+        allowed_pairs: Vec::new(),
         host_id: "node".into(),
         tags: Vec::new(),
         created_at: at,

@@ -112,14 +112,6 @@ pub(super) fn not_available(message: impl Into<String>) -> Error {
     Error::new(Kind::NotImplemented, message).with_class("NotImplementedError")
 }
 
-/// Port security cannot be switched off: the host's filter belongs to every NIC.
-pub(super) fn check_port_security(given: &mut Attributes) -> Result<()> {
-    match given.flag("port_security_enabled")? {
-        Some(false) => Err(not_available("Ports without port security are not available in this cloud.")),
-        Some(true) | None => Ok(()),
-    }
-}
-
 impl Attributes {
     /// The attribute as it came, if it was given.
     pub fn take(&mut self, name: &str) -> Option<Value> {

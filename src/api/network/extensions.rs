@@ -26,6 +26,12 @@ const fn extension(
 
 const EXTENSIONS: &[Extension] = &[
     extension(
+        "allowed-address-pairs",
+        "Allowed Address Pairs",
+        "Ports may use addresses that are not their own.",
+        "2013-07-23T10:00:00-00:00",
+    ),
+    extension(
         "availability_zone",
         "Availability Zone",
         "Tells which zones there are.",

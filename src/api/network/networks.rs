@@ -1,7 +1,7 @@
 //! `/v2.0/networks`.
 
 use super::super::call::{Call, Outcome, Reply};
-use super::attributes::{self, Attributes, Shape, bad, check_port_security, not_available};
+use super::attributes::{self, Attributes, Shape, bad, not_available};
 use super::lists::{self, View};
 use super::{ZONE, id};
 use crate::core::actor::Actor;
@@ -172,6 +172,7 @@ pub(super) async fn update(mut call: Call) -> Outcome {
         admin_state_up: given.flag("admin_state_up")?,
         shared: given.flag("shared")?,
         is_default: given.flag("is_default")?,
+        port_security: given.flag("port_security_enabled")?,
         mtu: mtu(&mut given)?,
     };
     let changed = call.state.services.networks.update(actor, id, changes).await?;
@@ -200,12 +201,12 @@ fn new_network(mut given: Attributes, actor: &Actor) -> Result<NewNetwork> {
         admin_state_up: given.flag("admin_state_up")?.unwrap_or(true),
         shared: given.flag("shared")?.unwrap_or(false),
         is_default: given.flag("is_default")?.unwrap_or(false),
+        port_security: given.flag("port_security_enabled")?.unwrap_or(true),
         mtu: mtu(&mut given)?.unwrap_or(DEFAULT_MTU),
     })
 }
 
 fn check_unavailable(given: &mut Attributes, actor: &Actor) -> Result<()> {
-    check_port_security(given)?;
     match given.flag("router:external")? {
         Some(true) if !actor.is_admin() => Err(not_authorized("create_network:router:external")),
         Some(true) => Err(not_available(

@@ -1,16 +1,19 @@
 //! `/v2.0/ports`.
 
 use super::super::call::{Call, Outcome, Reply};
-use super::attributes::{self, Attributes, Shape, bad, check_port_security};
+use super::attributes::{self, Attributes, Shape, bad};
 use super::id;
 use super::lists::{self, View};
 use crate::core::actor::Actor;
 use crate::core::clock::seconds_z;
 use crate::core::ids::{SecurityGroupId, SubnetId};
 use crate::core::network::{Mac, address_not_on_network};
-use crate::core::port::{FixedIpRequest, NewPort, Port, PortChanges, port_not_found};
+use crate::core::port::{
+    AddressPair, AddressPairRequest, FixedIpRequest, NewPort, Port, PortChanges, port_not_found,
+};
 use crate::core::{Error, Result};
 use actix_web::http::StatusCode;
+use ipnet::Ipv4Net;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::net::{IpAddr, Ipv4Addr};
@@ -27,6 +30,7 @@ const SHAPE: Shape = Shape {
         "fixed_ips",
         "security_groups",
         "port_security_enabled",
+        "allowed_address_pairs",
         "device_id",
         "device_owner",
         "binding:host_id",
@@ -43,6 +47,7 @@ const SHAPE: Shape = Shape {
         "fixed_ips",
         "security_groups",
         "port_security_enabled",
+        "allowed_address_pairs",
         "device_id",
         "device_owner",
         "binding:host_id",
@@ -76,6 +81,7 @@ struct PortView {
     fixed_ips: Vec<FixedIpView>,
     security_groups: Vec<SecurityGroupId>,
     port_security_enabled: bool,
+    allowed_address_pairs: Vec<AddressPairView>,
     #[serde(rename = "binding:vnic_type")]
     vnic_type: &'static str,
     description: String,
@@ -91,6 +97,12 @@ struct PortView {
 struct FixedIpView {
     subnet_id: SubnetId,
     ip_address: Ipv4Addr,
+}
+
+#[derive(Serialize)]
+struct AddressPairView {
+    mac_address: String,
+    ip_address: String,
 }
 
 /// What only admins see.
@@ -131,6 +143,7 @@ fn view(port: Port, actor: &Actor) -> PortView {
         fixed_ips: port.fixed_ips.into_iter().map(fixed_ip).collect(),
         security_groups: port.security_groups,
         port_security_enabled: port.port_security_enabled,
+        allowed_address_pairs: port.allowed_pairs.iter().map(pair_view).collect(),
         vnic_type: "normal",
         description: port.description,
         tags: port.tags,
@@ -143,6 +156,14 @@ fn view(port: Port, actor: &Actor) -> PortView {
             profile: json!({}),
             vif_details: json!({}),
         }),
+    }
+}
+
+fn pair_view(pair: &AddressPair) -> AddressPairView {
+    let single = pair.range.prefix_len() == 32;
+    AddressPairView {
+        mac_address: pair.mac.to_string(),
+        ip_address: if single { pair.range.addr().to_string() } else { pair.range.to_string() },
     }
 }
 
@@ -182,6 +203,8 @@ pub(super) async fn update(mut call: Call) -> Outcome {
         mac: mac(&mut given)?,
         fixed_ips,
         security_groups: given.list("security_groups", "UUID")?,
+        port_security: given.flag("port_security_enabled")?,
+        allowed_pairs: given.objects("allowed_address_pairs", pair)?,
         device_id: given.text("device_id")?,
         device_owner: given.text("device_owner")?,
         host_id: host_id(&mut given)?,
@@ -209,6 +232,8 @@ fn new_port(mut given: Attributes) -> Result<NewPort> {
         mac: mac(&mut given)?,
         fixed_ips: fixed_ips(&mut given)?,
         security_groups: given.list("security_groups", "UUID")?,
+        port_security: given.flag("port_security_enabled")?,
+        allowed_pairs: given.objects("allowed_address_pairs", pair)?.unwrap_or_default(),
         device_id: given.text("device_id")?.unwrap_or_default(),
         device_owner: given.text("device_owner")?.unwrap_or_default(),
         host_id: host_id(&mut given)?,
@@ -228,9 +253,8 @@ fn host_id(given: &mut Attributes) -> Result<Option<String>> {
     given.text("binding:host_id")
 }
 
-/// There is one kind of NIC, without options, and always with the filter that keeps it to its own addresses.
+/// There is one kind of NIC, without options.
 fn check_binding(given: &mut Attributes) -> Result<()> {
-    check_port_security(given)?;
     if let Some(kind) = given.text("binding:vnic_type")?
         && kind != "normal"
     {
@@ -251,6 +275,25 @@ fn fixed_ips(given: &mut Attributes) -> Result<Option<Vec<FixedIpRequest>>> {
     let mut not_v4: Option<Error> = None;
     let requests = given.objects("fixed_ips", |object| request(object, &mut not_v4))?;
     not_v4.map_or(Ok(requests), Err)
+}
+
+/// One wanted pair; `None` when it is malformed or not of IPv4, which is all that there is here.
+fn pair(object: &Map<String, Value>) -> Option<AddressPairRequest> {
+    let mut mac = None;
+    let mut range = None;
+    for (key, value) in object {
+        match (key.as_str(), value) {
+            ("mac_address", Value::Null) => {}
+            ("mac_address", value) => mac = Some(value.as_str()?.parse().ok()?),
+            ("ip_address", value) => range = Some(parse_range(value.as_str()?)?),
+            _ => return None,
+        }
+    }
+    Some(AddressPairRequest { mac, range: range? })
+}
+
+fn parse_range(text: &str) -> Option<Ipv4Net> {
+    text.parse::<Ipv4Addr>().ok().map(Ipv4Net::from).or_else(|| text.parse().ok())
 }
 
 /// One wanted address; `None` when it is malformed. A well-formed address that no subnet can have is noted apart.

@@ -195,6 +195,56 @@ async fn ports_of_members() {
 }
 
 #[actix_web::test]
+async fn port_security_goes_with_groups() {
+    let net = net().await;
+    let admin = &net.cloud.admin;
+    let default = net.get(admin, "security-groups?name=default").await["security_groups"][0]["id"].clone();
+    let body = net.port(json!({"port_security_enabled": false, "security_groups": [default]}));
+    let refused = net.refused(admin, Method::POST, "ports", body).await;
+    assert_eq!(refused, error(400, "PortSecurityAndIPRequiredForSecurityGroups"));
+    let port = net.post(admin, "ports", net.port(json!({"port_security_enabled": false}))).await;
+    assert_eq!(port["port"]["port_security_enabled"], false);
+    assert_eq!(port["port"]["security_groups"], json!([]));
+    let path = format!("ports/{}", port["port"]["id"].as_str().unwrap());
+    let change = |changes: Value| json!({"port": changes});
+    let refused = net.refused(admin, Method::PUT, &path, change(json!({"security_groups": [default]}))).await;
+    assert_eq!(refused, error(400, "PortSecurityAndIPRequiredForSecurityGroups"));
+    let port = net.put(admin, &path, change(json!({"port_security_enabled": true}))).await;
+    assert_eq!(port["port"]["security_groups"], json!([default]));
+    let refused =
+        net.refused(admin, Method::PUT, &path, change(json!({"port_security_enabled": false}))).await;
+    assert_eq!(refused, error(409, "PortSecurityPortHasSecurityGroup"));
+    let both = json!({"port_security_enabled": false, "security_groups": []});
+    assert_eq!(net.put(admin, &path, change(both)).await["port"]["port_security_enabled"], false);
+
+    let pairs = json!({"allowed_address_pairs": [{"ip_address": "10.9.0.0/16"}]});
+    let refused = net.refused(admin, Method::PUT, &path, change(pairs.clone())).await;
+    assert_eq!(refused, error(409, "AddressPairAndPortSecurityRequired"));
+    let twice = json!({"allowed_address_pairs": [{"ip_address": "10.9.0.1"}, {"ip_address": "10.9.0.1"}]});
+    let refused = net.refused(admin, Method::POST, "ports", net.port(twice)).await;
+    assert_eq!(refused, error(400, "DuplicateAddressPairInRequest"));
+    for bad in [json!({}), json!({"ip_address": "2001:db8::1"}), json!({"ip_address": "10.9.0.1", "x": 1})] {
+        let body = net.port(json!({"allowed_address_pairs": [bad]}));
+        assert_eq!(net.refused(admin, Method::POST, "ports", body).await, error(400, "HTTPBadRequest"));
+    }
+    let made = net.post(admin, "ports", net.port(pairs)).await;
+    let own = &made["port"]["mac_address"];
+    let shown = json!([{"mac_address": own, "ip_address": "10.9.0.0/16"}]);
+    assert_eq!(made["port"]["allowed_address_pairs"], shown);
+    let other = json!([{"mac_address": "00:00:5e:00:01:01", "ip_address": "10.9.0.1"}]);
+    let path = format!("ports/{}", made["port"]["id"].as_str().unwrap());
+    let changed = net.put(admin, &path, change(json!({"allowed_address_pairs": other}))).await;
+    assert_eq!(changed["port"]["allowed_address_pairs"], other);
+    assert_eq!(net.get(admin, &path).await["port"]["allowed_address_pairs"], other);
+
+    let network = json!({"network": {"name": "bare", "port_security_enabled": false}});
+    let made = net.post(admin, "networks", network).await;
+    assert_eq!(made["network"]["port_security_enabled"], false);
+    let body = json!({"port": {"network_id": made["network"]["id"]}});
+    assert_eq!(net.post(admin, "ports", body).await["port"]["port_security_enabled"], false);
+}
+
+#[actix_web::test]
 async fn what_members_may_not_say_of_ports() {
     let net = net().await;
     let ann = net.cloud.user("ann", "member").await;
@@ -202,7 +252,7 @@ async fn what_members_may_not_say_of_ports() {
     for (body, expected) in [
         (json!({"mac_address": "fa:16:3e:00:00:01"}), error(403, "PolicyNotAuthorized")),
         (json!({"fixed_ips": [{"ip_address": "10.71.71.9"}]}), error(403, "PolicyNotAuthorized")),
-        (json!({"port_security_enabled": false}), error(501, "NotImplementedError")),
+        (json!({"port_security_enabled": false}), error(403, "PolicyNotAuthorized")),
         (json!({"binding:host_id": "x"}), error(403, "PolicyNotAuthorized")),
         (json!({"project_id": "another"}), error(400, "HTTPBadRequest")),
         (json!({"device_owner": "compute:nova"}), error(400, "InvalidInput")),

@@ -1,5 +1,6 @@
 //! What was found, in plain values: rows, files, domains, networks, processes. No rule is in here.
 
+use ipnet::Ipv4Net;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -26,6 +27,7 @@ pub struct Rows {
     pub wal_bytes: u64,
     pub servers: Vec<Server>,
     pub ports: Vec<Port>,
+    pub groups: Vec<Group>,
     pub subnets: Vec<Subnet>,
     pub images: Vec<Image>,
     /// Those that are open or stuck.
@@ -106,6 +108,36 @@ pub struct Port {
     pub device: String,
     pub device_owner: String,
     pub nic_index: i64,
+    /// Whether it is bound to a node.
+    pub bound: bool,
+    /// Whether it has port security.
+    pub secured: bool,
+    /// MACs and addresses that it may use besides its own.
+    pub pairs: Vec<(String, Ipv4Net)>,
+    /// The ids of its security groups.
+    pub groups: Vec<String>,
+}
+
+/// A security group.
+#[derive(Debug, Clone, Default)]
+pub struct Group {
+    pub id: String,
+    pub stateful: bool,
+    pub rules: Vec<Rule>,
+}
+
+/// A rule of a security group.
+#[derive(Debug, Clone, Default)]
+pub struct Rule {
+    /// `ingress` or `egress`.
+    pub direction: String,
+    /// `IPv4` or `IPv6`.
+    pub ethertype: String,
+    pub protocol: Option<String>,
+    pub port_min: Option<u16>,
+    pub port_max: Option<u16>,
+    pub remote_prefix: Option<String>,
+    pub remote_group: Option<String>,
 }
 
 impl Port {
@@ -268,8 +300,8 @@ pub struct Host {
     pub bridged: bool,
     pub domains: Vec<Domain>,
     pub networks: Vec<Network>,
-    /// The elements and rules of our packet filter table; `None` if there is no such table.
-    pub guard: Option<Guard>,
+    /// Our tables of the packet filter, by name.
+    pub guards: BTreeMap<String, Guard>,
     /// By the name of the network on the host: file name to content.
     pub reservations: BTreeMap<String, BTreeMap<String, String>>,
     /// By the name of the network on the host.
@@ -368,18 +400,9 @@ pub struct Network {
     pub dnsmasq: Vec<String>,
 }
 
-/// Our table of the packet filter.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Guard {
-    /// The chain in which each port's packets are looked at.
-    pub jumps: BTreeMap<String, String>,
-    /// Set name to pairs of device and MAC or address.
-    pub sets: BTreeMap<String, BTreeSet<(String, String)>>,
-    /// Chain name to its rules.
-    pub chains: BTreeMap<String, Vec<Value>>,
-    /// How the chain `guard` is hooked in: type, hook, priority, policy.
-    pub hook: Option<String>,
-}
+/// A table of the packet filter: what it consists of, as `chain honest`, and the lines of each. Elements of sets and maps
+/// are lines too, which begin with `element`; those that packets put in themselves are not there.
+pub type Guard = BTreeMap<String, Vec<String>>;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lease {

@@ -36,7 +36,7 @@ pub fn read(uri: &str, state: &Path, installation: &str) -> anyhow::Result<Host>
         host.leases.insert(network.name.clone(), leases(&network.bridge));
     }
     if bridged {
-        host.guard = guard(installation)?;
+        host.guards = guards(installation)?;
         host.reservations = reservations()?;
     }
     host.mounts = mounts(state);
@@ -119,51 +119,64 @@ fn networks(connect: &Connect) -> anyhow::Result<Vec<Network>> {
     Ok(found)
 }
 
-/// The table of this installation.
-fn guard(installation: &str) -> anyhow::Result<Option<Guard>> {
-    let table = format!("dwarfnova_{}", installation.replace('-', "").get(..8).unwrap_or_default());
+/// The tables of this installation.
+fn guards(installation: &str) -> anyhow::Result<BTreeMap<String, Guard>> {
     let output = Command::new("nft")
-        .args(["-j", "list", "table", "bridge", &table])
+        .args(["-s", "-n", "list", "ruleset", "bridge"])
         .stdin(Stdio::null())
         .output()
         .context("nft cannot be run")?;
-    if !output.status.success() {
-        let words = tree::one_line(&String::from_utf8_lossy(&output.stderr));
-        anyhow::ensure!(words.contains("No such file or directory"), "nft: {words}");
-        return Ok(None);
-    }
-    let answer: Value = serde_json::from_slice(&output.stdout).context("nft's answer")?;
-    Ok(Some(read_guard(&answer)))
+    let words = tree::one_line(&String::from_utf8_lossy(&output.stderr));
+    anyhow::ensure!(output.status.success(), "nft: {words}");
+    let prefix = format!("dwarfnova_{}", installation.get(..8).unwrap_or_default());
+    let mut tables = read_guards(&String::from_utf8_lossy(&output.stdout));
+    tables.retain(|table, _| table.starts_with(&prefix));
+    Ok(tables)
 }
 
-/// Takes nft's list of objects apart.
-pub fn read_guard(answer: &Value) -> Guard {
-    let mut guard = Guard::default();
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    for object in answer["nftables"].as_array().into_iter().flatten() {
-        if let Some(set) = object.get("set") {
-            let pairs = set["elem"].as_array().into_iter().flatten().map(|element| {
-                let parts = &element["concat"];
-                (text(&parts[0]), text(&parts[1]))
-            });
-            guard.sets.insert(text(&set["name"]), pairs.collect());
-        } else if let Some(map) = object.get("map") {
-            let jumps = map["elem"].as_array().into_iter().flatten();
-            guard.jumps = jumps.map(|pair| (text(&pair[0]), text(&pair[1]["jump"]["target"]))).collect();
-        } else if let Some(chain) = object.get("chain") {
-            guard.chains.entry(text(&chain["name"])).or_default();
-            if chain.get("hook").is_some() {
-                let parts = ["type", "hook", "prio", "policy"].map(|part| text(&chain[part]));
-                guard.hook = Some(parts.join(" "));
+/// Takes nft's list apart.
+pub fn read_guards(list: &str) -> BTreeMap<String, Guard> {
+    let mut tables: BTreeMap<String, Guard> = BTreeMap::new();
+    let mut place: (String, String) = Default::default();
+    // What the lines up to the next closing brace belong to: elements, one to a line, when this is set.
+    let mut elements = false;
+    for line in list.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if let Some(table) = line.strip_prefix("table bridge ").and_then(|line| line.strip_suffix(" {")) {
+            place = (table.to_owned(), String::new());
+            tables.entry(table.to_owned()).or_default();
+            continue;
+        }
+        let Some(table) = tables.get_mut(&place.0) else { continue };
+        if place.1.is_empty() && line == "}" {
+            place.0.clear();
+        } else if place.1.is_empty() {
+            place.1 = line.strip_suffix(" {").unwrap_or_default().to_owned();
+            table.entry(place.1.clone()).or_default();
+        } else if line == "}" {
+            let dynamic = |lines: &Vec<String>| lines.iter().any(|line| line.starts_with("flags dynamic"));
+            if let Some(lines) = table.get_mut(&place.1) {
+                if dynamic(lines) {
+                    lines.retain(|line| !line.starts_with("element "));
+                }
+                if let Some(first) = lines.iter().position(|line| line.starts_with("element ")) {
+                    lines[first..].sort();
+                }
             }
-        } else if let Some(rule) = object.get("rule") {
-            guard.chains.entry(text(&rule["chain"])).or_default().push(rule["expr"].clone());
+            place.1.clear();
+        } else if let Some(lines) = table.get_mut(&place.1) {
+            let begin = line.strip_prefix("elements = {");
+            elements |= begin.is_some();
+            if elements {
+                let rest = begin.unwrap_or(line);
+                let all = rest.strip_suffix('}').unwrap_or(rest).split(',').map(str::trim);
+                lines.extend(all.filter(|one| !one.is_empty()).map(|one| format!("element {one}")));
+                elements = !line.ends_with('}');
+            } else {
+                lines.push(line.to_owned());
+            }
         }
     }
-    guard
+    tables
 }
 
 fn reservations() -> anyhow::Result<BTreeMap<String, BTreeMap<String, String>>> {
@@ -297,26 +310,50 @@ fn mounts(state: &Path) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
-    fn nfts_answer_is_taken_apart() {
-        let answer = json!({"nftables": [
-            {"metainfo": {"version": "1.0.6"}},
-            {"table": {"family": "bridge", "name": "dwarfnova_00000000"}},
-            {"map": {"name": "by_port", "elem": [["tap1", {"jump": {"target": "from_1"}}]]}},
-            {"set": {"name": "macs_1", "elem": [{"concat": ["tap1", "fa:16:3e:00:00:01"]}]}},
-            {"set": {"name": "addresses_1"}},
-            {"chain": {"name": "guard", "type": "filter", "hook": "prerouting", "prio": -300, "policy": "accept"}},
-            {"chain": {"name": "from_1"}},
-            {"rule": {"chain": "from_1", "expr": [{"drop": null}]}},
-        ]});
-        let guard = read_guard(&answer);
-        assert_eq!(guard.jumps, [("tap1".to_owned(), "from_1".to_owned())].into());
-        assert_eq!(guard.sets["macs_1"], [("tap1".to_owned(), "fa:16:3e:00:00:01".to_owned())].into());
-        assert!(guard.sets["addresses_1"].is_empty() && guard.chains["guard"].is_empty());
-        assert_eq!(guard.chains["from_1"], [json!([{"drop": null}])]);
-        assert_eq!(guard.hook.as_deref(), Some("filter prerouting -300 accept"));
+    fn nfts_list_is_taken_apart() {
+        let list = r#"table bridge other {
+	chain forward {
+	}
+}
+table bridge dwarfnova_00000000_1 {
+	set macs {
+		type ifname . ether_addr
+		elements = { "tap2" . fa:16:3e:00:00:02,
+			     "tap1" . fa:16:3e:00:00:01 }
+	}
+
+	set addresses {
+		type ifname . ipv4_addr
+	}
+
+	set flows {
+		flags dynamic,timeout
+		elements = { 10.0.0.1 . 10.0.0.2 expires 3s }
+	}
+
+	chain sent {
+		type filter hook prerouting priority -300; policy accept;
+		iifname vmap @senders
+	}
+}
+"#;
+        let tables = read_guards(list);
+        assert_eq!(tables.keys().collect::<Vec<_>>(), ["dwarfnova_00000000_1", "other"]);
+        let table = &tables["dwarfnova_00000000_1"];
+        assert_eq!(
+            table["set macs"],
+            [
+                "type ifname . ether_addr",
+                "element \"tap1\" . fa:16:3e:00:00:01",
+                "element \"tap2\" . fa:16:3e:00:00:02"
+            ]
+        );
+        assert_eq!(table["set addresses"], ["type ifname . ipv4_addr"]);
+        assert_eq!(table["set flows"], ["flags dynamic,timeout"]);
+        assert_eq!(table["chain sent"].len(), 2);
+        assert!(tables["other"]["chain forward"].is_empty());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Reads the database, in SQL of its own.
 
-use crate::facts::{Action, Event, Image, Port, Rows, Server, Subnet, Task, Usage};
+use crate::facts::{Action, Event, Group, Image, Port, Rows, Rule, Server, Subnet, Task, Usage};
 use anyhow::Context;
+use ipnet::Ipv4Net;
 use rusqlite::{Connection, OpenFlags, Row};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -53,6 +54,7 @@ fn read_all(connection: &Connection, state: &Path, thorough: bool) -> anyhow::Re
         wal_bytes: std::fs::metadata(state.join("dwarfnova.db-wal")).map_or(0, |facts| facts.len()),
         servers: servers(connection)?,
         ports: ports(connection)?,
+        groups: groups(connection)?,
         subnets: subnets(connection)?,
         images: images(connection)?,
         tasks: tasks(connection)?,
@@ -137,8 +139,18 @@ fn ports(connection: &Connection) -> anyhow::Result<Vec<Port>> {
     for (port, address) in all(connection, sql, |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))? {
         addresses.entry(port).or_default().extend(address.parse::<Ipv4Addr>());
     }
+    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let sql = "SELECT port_id, security_group_id FROM port_security_group ORDER BY port_id";
+    for (port, group) in all(connection, sql, |row| Ok((row.get(0)?, row.get(1)?)))? {
+        groups.entry(port).or_default().push(group);
+    }
     all(connection, "SELECT * FROM port", |row| {
         let id: String = row.get("id")?;
+        let pairs: Vec<BTreeMap<String, String>> =
+            serde_json::from_str(&row.get::<_, String>("allowed_pairs")?).unwrap_or_default();
+        let pair = |pair: &BTreeMap<String, String>| {
+            Some((pair.get("mac")?.clone(), pair.get("range")?.parse::<Ipv4Net>().ok()?))
+        };
         Ok(Port {
             network: row.get("network_id")?,
             mac: row.get("mac_address")?,
@@ -146,8 +158,35 @@ fn ports(connection: &Connection) -> anyhow::Result<Vec<Port>> {
             device: row.get("device_id")?,
             device_owner: row.get("device_owner")?,
             nic_index: row.get("nic_index")?,
+            bound: !row.get::<_, String>("host_id")?.is_empty(),
+            secured: row.get("port_security_enabled")?,
+            pairs: pairs.iter().filter_map(pair).collect(),
+            groups: groups.get(&id).cloned().unwrap_or_default(),
             id,
         })
+    })
+}
+
+fn groups(connection: &Connection) -> anyhow::Result<Vec<Group>> {
+    let mut rules: BTreeMap<String, Vec<Rule>> = BTreeMap::new();
+    for (group, rule) in all(connection, "SELECT * FROM security_group_rule", |row| {
+        let rule = Rule {
+            direction: row.get("direction")?,
+            ethertype: row.get("ethertype")?,
+            protocol: row.get("protocol")?,
+            port_min: row.get("port_range_min")?,
+            port_max: row.get("port_range_max")?,
+            remote_prefix: row.get("remote_ip_prefix")?,
+            remote_group: row.get("remote_group_id")?,
+        };
+        Ok((row.get("security_group_id")?, rule))
+    })? {
+        rules.entry(group).or_default().push(rule);
+    }
+    all(connection, "SELECT * FROM security_group", |row| {
+        let id: String = row.get("id")?;
+        let rules = rules.get(&id).cloned().unwrap_or_default();
+        Ok(Group { stateful: row.get("stateful")?, rules, id })
     })
 }
 

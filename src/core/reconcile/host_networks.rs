@@ -5,7 +5,17 @@
 use crate::core::ids::NetworkId;
 use crate::core::port::{Reservation, ServerNic, host_label};
 use crate::host::net::{HostNetwork, HostNetworkSpec, HostPortSpec, NetError, NetworkMode};
-use crate::store::{Connection, Store, StoreError, networks, server_ports};
+use crate::store::{Connection, Store, StoreError, firewall, networks, server_ports};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Mutex;
+
+/// How often it was asked for anybody's rules.
+static ASKED: AtomicU64 = AtomicU64::new(0);
+
+/// Up to which of these times each network's rules are done. Held while rules are read and written, so that who reads
+/// them last also writes them last.
+static DONE: Mutex<BTreeMap<NetworkId, u64>> = Mutex::const_new(BTreeMap::new());
 
 /// A network that is in the store, but could not be made on the host.
 #[derive(Debug)]
@@ -25,9 +35,18 @@ pub async fn ensure_host_networks(
     }
     let mut unmade = Vec::new();
     for spec in store.read(all_specs).await? {
-        if let Err(cause) = host.ensure_network(&spec).await {
-            unmade.push(Unmade { network: spec.id, cause });
+        let made = match host.ensure_network(&spec).await {
+            Ok(()) => ensure_rules(store, host, spec.id).await,
+            Err(cause) => Err(cause.into()),
+        };
+        match made {
+            Ok(()) => {}
+            Err(HostNetworksError::Host(cause)) => unmade.push(Unmade { network: spec.id, cause }),
+            Err(error @ HostNetworksError::Store(_)) => return Err(error),
         }
+    }
+    if unmade.is_empty() {
+        host.forget_older_rules().await?;
     }
     host.ensure_metadata_address().await?;
     Ok(unmade)
@@ -38,8 +57,31 @@ pub async fn ensure_host_networks(
 pub enum HostNetworksError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the address of the metadata service could not be set up")]
-    Metadata(#[from] NetError),
+    #[error(transparent)]
+    Host(#[from] NetError),
+}
+
+/// Makes what guests on a network may send and receive what the store says. To be called before a guest starts, after
+/// one has gone, and after every change of groups. Who waits while others ask for the same network is served with them.
+pub async fn ensure_rules(
+    store: &Store,
+    host: &dyn HostNetwork,
+    network: NetworkId,
+) -> Result<(), HostNetworksError> {
+    if host.mode() == NetworkMode::User {
+        return Ok(());
+    }
+    let mine = ASKED.fetch_add(1, Ordering::SeqCst) + 1;
+    let mut done = DONE.lock().await;
+    if done.get(&network).is_some_and(|upto| *upto >= mine) {
+        return Ok(());
+    }
+    // Whoever has asked so far has committed before, and is in what is read now.
+    let upto = ASKED.load(Ordering::SeqCst);
+    let rules = store.read(move |c| firewall::rules(c, network)).await?;
+    host.ensure_rules(&rules).await?;
+    done.insert(network, upto);
+    Ok(())
 }
 
 fn all_specs(connection: &Connection) -> Result<Vec<HostNetworkSpec>, StoreError> {
@@ -120,7 +162,7 @@ mod tests {
                     project: &owner,
                     admin: false,
                     zone: "nova",
-                    host: "",
+                    host: "node",
                     security_groups: &[],
                     now: Timestamp::UNIX_EPOCH,
                 };
@@ -134,6 +176,10 @@ mod tests {
         assert!(made.metadata_address);
         assert_eq!(made.networks[&network].ports[0].mac, port.mac.to_string());
         assert_eq!(made.networks[&network].ports[0].address, port.fixed_ips[0].address);
+        let rules = &made.rules[&network];
+        assert_eq!((rules.ports[0].id, rules.ports[0].mac), (port.id, port.mac));
+        assert_eq!(rules.groups[0].id, port.security_groups[0]);
+        assert_eq!(rules.groups[0].rules.len(), 4);
         host.vanish(network);
         ensure_host_networks(store, &host).await.unwrap();
         assert_eq!(host.inventory(), made);

@@ -3,7 +3,7 @@
 use super::{Blame, ServerEnv, Subject, domain, guest};
 use crate::core::ids::{ImageId, NetworkId, ServerId, random_bytes};
 use crate::core::port::ServerNic;
-use crate::core::reconcile::host_networks::{nic_reservation, spec};
+use crate::core::reconcile::host_networks::{ensure_rules, nic_reservation, spec};
 use crate::core::secret::Secret;
 use crate::core::server::{Rescue, Server};
 use crate::host::disk::ImageFormat;
@@ -11,16 +11,39 @@ use crate::host::guest::{CONFIG_DRIVE_LABEL, iso9660};
 use crate::host::hypervisor::spec::{DomainSpec, NicAttachment};
 use crate::host::net::{HostPortSpec, NetError, NetworkMode};
 use crate::host::storage::{BootSource, DiskPlan, RescuePlan, ServerFiles};
+use crate::store::server_ports;
 use crate::task::{StepContext, StepError};
 use futures_util::future::try_join_all;
+use std::collections::BTreeSet;
 
-/// Ensures that every NIC gets its address from DHCP. A network that is not on the host any more is made again.
+/// Ensures that every NIC gets its address from DHCP, and may send and receive what it should. A network that is not on
+/// the host any more is made again.
 pub async fn reserve_addresses(env: &ServerEnv, subject: &Subject) -> Result<(), StepError> {
+    if subject.nics.iter().any(|nic| !nic.bound) {
+        bind_ports(env, subject.server.id, env.node.name.clone()).await?;
+    }
     let reservations = subject.nics.iter().filter_map(|nic| {
         let port = nic_reservation(nic, &subject.server.hostname)?;
         Some(async move { reserve(env, nic.network_id, &port).await })
     });
-    try_join_all(reservations).await.map(drop)
+    try_join_all(reservations).await?;
+    filter(env, &subject.nics).await
+}
+
+/// Binds the server's ports to a node, where they are filtered, or to none.
+async fn bind_ports(env: &ServerEnv, server: ServerId, host: String) -> Result<(), StepError> {
+    Ok(env.store.write(move |c| server_ports::set_server_ports_host(c, server, &host)).await?)
+}
+
+/// Has the host filter what the networks of these NICs carry.
+pub async fn filter(env: &ServerEnv, nics: &[ServerNic]) -> Result<(), StepError> {
+    let networks: BTreeSet<NetworkId> = nics.iter().map(|nic| nic.network_id).collect();
+    for network in networks {
+        ensure_rules(&env.store, &*env.network, network)
+            .await
+            .blame(&format!("Filtering network {network} on this host"))?;
+    }
+    Ok(())
 }
 
 async fn reserve(env: &ServerEnv, network: NetworkId, port: &HostPortSpec) -> Result<(), StepError> {
@@ -43,15 +66,20 @@ async fn reserve(env: &ServerEnv, network: NetworkId, port: &HostPortSpec) -> Re
     }
 }
 
-/// Ensures that no NIC has an address from DHCP any more.
-pub async fn forget_addresses(env: &ServerEnv, nics: &[ServerNic]) -> Result<(), StepError> {
-    let removals = nics.iter().map(|nic| async move {
+/// Ensures that no NIC has an address from DHCP any more, or rules. There must be no guest.
+pub async fn forget_addresses(env: &ServerEnv, subject: &Subject) -> Result<(), StepError> {
+    // Others who write the rules of the same network must not bring those of these ports back.
+    if subject.nics.iter().any(|nic| nic.bound) {
+        bind_ports(env, subject.server.id, String::new()).await?;
+    }
+    let removals = subject.nics.iter().map(|nic| async move {
         env.network
             .remove_port(nic.network_id, &nic.mac.to_string())
             .await
             .blame(&format!("Removing the reservation of port {}", nic.port_id))
     });
-    try_join_all(removals).await.map(drop)
+    try_join_all(removals).await?;
+    filter(env, &subject.nics).await
 }
 
 /// The files that the server should have, with the bytes of the config drive.

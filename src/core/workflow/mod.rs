@@ -50,6 +50,7 @@ pub use hand_over::{enqueue, unasked};
 use super::clock::Clock;
 use super::ids::ServerId;
 use super::port::ServerNic;
+use super::reconcile::host_networks::HostNetworksError;
 use super::server::Server;
 use super::server::node::Node;
 use super::server::state::VmState;
@@ -178,6 +179,16 @@ impl<T> Blame<T> for Result<T, NetError> {
             let transient = matches!(&error, NetError::Hypervisor(cause) if is_transient(cause));
             blamed(&error, tried, transient)
         })
+    }
+}
+
+impl<T> Blame<T> for Result<T, HostNetworksError> {
+    fn blame(self, tried: &str) -> Result<T, StepError> {
+        match self {
+            Ok(value) => Ok(value),
+            Err(HostNetworksError::Host(error)) => Err(error).blame(tried),
+            Err(HostNetworksError::Store(error)) => Err(error.into()),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Blame, ServerEnv};
 use crate::core::ids::NetworkId;
-use crate::core::reconcile::host_networks::spec;
+use crate::core::reconcile::host_networks::{ensure_rules, spec};
 use crate::store::{Connection, StoreError};
 use crate::task::{Direction, Step, StepContext, StepError, StepFuture, TaskInfo, Workflow};
 use jiff::Timestamp;
@@ -41,7 +41,12 @@ async fn follow(env: &ServerEnv, network: NetworkId) -> Result<(), StepError> {
     loop {
         let wanted = env.store.read(move |c| spec(c, network)).await?;
         match &wanted {
-            Some(spec) => env.network.ensure_network(spec).await.blame("Making the network on this host")?,
+            Some(spec) => {
+                env.network.ensure_network(spec).await.blame("Making the network on this host")?;
+                ensure_rules(&env.store, &*env.network, network)
+                    .await
+                    .blame("Filtering the network on this host")?;
+            }
             None => env.network.remove_network(network).await.blame("Removing the network from this host")?,
         }
         if env.store.read(move |c| spec(c, network)).await? == wanted {

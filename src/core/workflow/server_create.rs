@@ -94,7 +94,7 @@ fn network<'a>(env: &'a ServerEnv, state: &'a mut CreateState, _: &'a StepContex
 fn undo_network<'a>(env: &'a ServerEnv, state: &'a mut CreateState, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move {
         let subject = env.load(state.task.server).await?;
-        bring_up::forget_addresses(env, &subject.nics).await
+        bring_up::forget_addresses(env, &subject).await
     })
 }
 

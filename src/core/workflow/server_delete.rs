@@ -49,7 +49,7 @@ fn remove_remains<'a>(env: &'a ServerEnv, task: &'a mut ServerTask, _: &'a StepC
     Box::pin(async move {
         let subject = env.load(task.server).await?;
         let files = async { env.storage.remove(task.server).await.blame("Removing the disks") };
-        let (addresses, files) = tokio::join!(bring_up::forget_addresses(env, &subject.nics), files);
+        let (addresses, files) = tokio::join!(bring_up::forget_addresses(env, &subject), files);
         addresses.and(files)
     })
 }

@@ -55,7 +55,7 @@ fn remove_remains<'a>(env: &'a ServerEnv, state: &'a mut OffloadState, _: &'a St
         let id = state.task.server;
         let subject = env.load(id).await?;
         let files = async { env.storage.remove(id).await.blame("Removing the disks") };
-        let (addresses, files) = tokio::join!(bring_up::forget_addresses(env, &subject.nics), files);
+        let (addresses, files) = tokio::join!(bring_up::forget_addresses(env, &subject), files);
         addresses.and(files)
     })
 }

@@ -74,7 +74,7 @@ fn network<'a>(env: &'a ServerEnv, task: &'a mut ServerTask, _: &'a StepContext)
 fn undo_network<'a>(env: &'a ServerEnv, task: &'a mut ServerTask, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move {
         let subject = env.load(task.server).await?;
-        bring_up::forget_addresses(env, &subject.nics).await
+        bring_up::forget_addresses(env, &subject).await
     })
 }
 

@@ -1,6 +1,7 @@
 //! Host networks in memory, with scripted faults. For tests; nothing in the configuration leads here.
 
 use super::{HostNetwork, HostNetworkSpec, HostPortSpec, NetError, NetworkMode};
+use crate::core::firewall::NetworkRules;
 use crate::core::ids::NetworkId;
 use crate::host::faults::{Call, Failure, FaultScript};
 use crate::host::hypervisor::HypervisorError;
@@ -14,6 +15,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct NetworkInventory {
     /// Each network with the reservations that it has now, ordered by MAC.
     pub networks: BTreeMap<NetworkId, HostNetworkSpec>,
+    /// What is filtered on each network that has a port with rules.
+    pub rules: BTreeMap<NetworkId, NetworkRules>,
     pub metadata_address: bool,
 }
 
@@ -122,6 +125,7 @@ impl HostNetwork for FakeNetwork {
     async fn remove_network(&self, id: NetworkId) -> Result<(), NetError> {
         self.call(Call::RemoveNetwork, |inventory| {
             inventory.networks.remove(&id);
+            inventory.rules.remove(&id);
             Ok(())
         })
         .await
@@ -148,6 +152,22 @@ impl HostNetwork for FakeNetwork {
             Ok(())
         })
         .await
+    }
+
+    async fn ensure_rules(&self, rules: &NetworkRules) -> Result<(), NetError> {
+        self.call(Call::EnsureRules, |inventory| {
+            if self.mode == NetworkMode::Bridged && !rules.ports.is_empty() {
+                inventory.rules.insert(rules.network, rules.clone());
+            } else {
+                inventory.rules.remove(&rules.network);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn forget_older_rules(&self) -> Result<(), NetError> {
+        Ok(())
     }
 
     async fn ensure_metadata_address(&self) -> Result<(), NetError> {

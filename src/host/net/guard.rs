@@ -1,246 +1,204 @@
-//! Keeps guests from speaking in another's name: an nftables table that lets each port send only with its own MAC
-//! and IPv4 address.
+//! What guests may send and receive: nftables tables on the bridges, one for each network.
 //!
-//! One table for each installation, and in it a chain and two sets for each network. A port's rules stand before its
-//! guest starts, since the name of its device is known beforehand. libvirt's filters do the same with some sixty runs of
-//! ebtables, which costs each start of a guest two seconds; this is one run of nft, and all of a change happens
-//! at once.
+//! A port sends only with its own MAC and addresses, and sends and receives what its security groups allow. Its rules
+//! stand before its guest starts, since the name of its device is known beforehand. libvirt's filters do less with some
+//! sixty runs of ebtables, which costs each start of a guest two seconds; this is two runs of nft, and all of a change
+//! happens at once.
+//!
+//! Whether a packet answers one that was allowed is kept in sets of the table itself: the kernel's connection tracking
+//! on bridges is missing from many kernels. The sets outlive changes of the rules.
 
-use super::{HostPortSpec, NetError, tap_name};
-use crate::core::ids::NetworkId;
+use super::{NetError, tap_name};
+use crate::core::firewall::{GroupRules, NetworkRules, PortRules};
+use crate::core::ids::{NetworkId, PortId, SecurityGroupId};
+use crate::core::security_group::{Direction, Ethertype, Remote, RuleSpec};
 use crate::host::command::{Command, CommandError};
+use ipnet::{IpNet, Ipv4Net};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
-use tokio::sync::Mutex;
 use uuid::Uuid;
 
-/// One port that may send.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Permit {
-    /// The port's device on the host.
-    pub tap: String,
-    /// Lower case.
-    pub mac: String,
-    pub address: Ipv4Addr,
-}
+/// Chains and sets that are the same for every network. `{table}` is put in.
+const FRAME: &str = include_str!("guard.nft");
 
-impl From<&HostPortSpec> for Permit {
-    fn from(port: &HostPortSpec) -> Self {
-        Self { tap: tap_name(port.id), mac: port.mac.to_lowercase(), address: port.address }
-    }
-}
-
-/// The table of one installation.
+/// The tables of one installation. Calls for one network have to come one by one.
 pub struct Guard {
-    table: String,
-    /// Changes read first and write then, so they go one by one.
-    turn: Mutex<()>,
+    prefix: String,
 }
 
 impl Guard {
     pub fn new(installation: Uuid) -> Self {
-        let table = format!("dwarfnova_{}", &installation.simple().to_string()[..8]);
-        Self { table, turn: Mutex::new(()) }
+        Self { prefix: format!("dwarfnova_{}", &installation.simple().to_string()[..8]) }
     }
 
-    /// Ensures that the ports of this network are exactly these.
-    pub async fn ensure(&self, id: NetworkId, permits: &BTreeSet<Permit>) -> Result<(), NetError> {
-        let _turn = self.turn.lock().await;
-        let old = self.read(id).await?.unwrap_or_default();
-        self.write(id, &old, permits).await
+    fn table(&self, id: NetworkId) -> String {
+        format!("{}_{}", self.prefix, &id.0.simple().to_string()[..8])
     }
 
-    /// Lets one port send; takes the permit from whoever had its device, MAC or address.
-    pub async fn permit(&self, id: NetworkId, permit: Permit) -> Result<(), NetError> {
-        let _turn = self.turn.lock().await;
-        let old = self.read(id).await?.unwrap_or_default();
-        if old.contains(&permit) {
-            return Ok(());
+    /// Ensures that what is filtered on the network is exactly this.
+    pub async fn ensure(&self, rules: &NetworkRules) -> Result<(), NetError> {
+        if rules.ports.is_empty() {
+            return self.remove(rules.network).await;
         }
-        let mut new = old.clone();
-        new.retain(|other| {
-            other.tap != permit.tap && other.mac != permit.mac && other.address != permit.address
-        });
-        new.insert(permit);
-        self.write(id, &old, &new).await
+        let table = self.table(rules.network);
+        let old = chains(&table).await?;
+        nft(render(&table, rules, &old)).await
     }
 
-    /// Ensures that there are no rules for a port with this MAC. Its guest must be gone.
-    pub async fn forget(&self, id: NetworkId, mac: &str) -> Result<(), NetError> {
-        let _turn = self.turn.lock().await;
-        let Some(old) = self.read(id).await? else { return Ok(()) };
-        let mut new = old.clone();
-        new.retain(|permit| permit.mac != mac);
-        if new == old { Ok(()) } else { self.write(id, &old, &new).await }
-    }
-
-    /// Ensures that there are no rules for the network, and no table when it was the last one.
+    /// Ensures that nothing is filtered on the network.
     pub async fn remove(&self, id: NetworkId) -> Result<(), NetError> {
-        let _turn = self.turn.lock().await;
-        let Some(old) = self.read(id).await? else { return Ok(()) };
-        let (table, names) = (&self.table, Names::of(id));
-        let mut script = String::new();
-        forget_devices(&mut script, table, &names, &old);
-        writeln!(script, "delete chain bridge {table} {}", names.chain).ok();
-        writeln!(script, "delete set bridge {table} {}", names.macs).ok();
-        writeln!(script, "delete set bridge {table} {}", names.addresses).ok();
-        nft(script).await?;
-        if self.networks().await? == 0 {
-            nft(format!("delete table bridge {table}\n")).await?;
-        }
-        Ok(())
+        remove_table(&self.table(id)).await
     }
 
-    async fn write(
-        &self,
-        id: NetworkId,
-        old: &BTreeSet<Permit>,
-        new: &BTreeSet<Permit>,
-    ) -> Result<(), NetError> {
-        nft(render(&self.table, id, old, new)).await
-    }
-
-    /// The ports that may send now; `None` if there are no rules for the network.
-    async fn read(&self, id: NetworkId) -> Result<Option<BTreeSet<Permit>>, NetError> {
-        let names = Names::of(id);
-        let Some(macs) = self.elements(&names.macs).await? else { return Ok(None) };
-        let Some(addresses) = self.elements(&names.addresses).await? else { return Ok(None) };
-        Ok(Some(join(&macs, &addresses)))
-    }
-
-    /// How many networks have rules.
-    async fn networks(&self) -> Result<usize, NetError> {
-        let chains = self.list(&["table", "bridge", &self.table]).await?.unwrap_or_default();
-        Ok(chains
-            .iter()
-            .filter_map(|object| object["chain"]["name"].as_str())
-            .filter(|name| name.starts_with("from_"))
-            .count())
-    }
-
-    /// The elements of a set, or `None` if it does not exist.
-    async fn elements(&self, name: &str) -> Result<Option<Vec<Value>>, NetError> {
-        let objects = self.list(&["set", "bridge", &self.table, name]).await?;
-        Ok(objects.as_deref().map(elements_in))
-    }
-
-    /// What nft lists, or `None` if it does not exist.
-    async fn list(&self, what: &[&str]) -> Result<Option<Vec<Value>>, NetError> {
-        let command =
-            Command::new("nft").args(["-j", "list"]).args(what.iter().copied()).max_stdout(16 << 20);
-        let output = match command.run().await {
-            Ok(output) => output,
-            Err(CommandError::Failed { stderr, .. }) if stderr.contains("No such file or directory") => {
-                return Ok(None);
-            }
-            Err(error) => return Err(failed(&error)),
-        };
-        read_objects(&output.stdout).map(Some).map_err(|error| NetError::Failed(format!("nft: {error}")))
+    /// Ensures that there is not the one table for all networks any more that stood before each had its own. It knows one
+    /// address a port.
+    pub async fn forget_older(&self) -> Result<(), NetError> {
+        remove_table(&self.prefix).await
     }
 }
 
-/// The names of a network's parts of the table.
-struct Names {
-    chain: String,
-    macs: String,
-    addresses: String,
+/// A table is added first, since deleting what is not there would fail.
+async fn remove_table(table: &str) -> Result<(), NetError> {
+    nft(format!("add table bridge {table}\ndelete table bridge {table}\n")).await
 }
 
-impl Names {
-    fn of(id: NetworkId) -> Self {
-        let short = &id.0.simple().to_string()[..11];
-        Self {
-            chain: format!("from_{short}"),
-            macs: format!("macs_{short}"),
-            addresses: format!("addresses_{short}"),
-        }
-    }
+/// The chains that the table has now.
+async fn chains(table: &str) -> Result<Vec<String>, NetError> {
+    let command = Command::new("nft").args(["-j", "list", "chains", "bridge"]).max_stdout(16 << 20);
+    let output = command.run().await.map_err(|error| failed(&error))?;
+    read_chains(&output.stdout, table).map_err(|error| NetError::Failed(format!("nft: {error}")))
 }
 
-/// Takes the devices out of the map. Added first, since deleting what is not there would fail the whole script.
-/// Writing into a string cannot fail.
-fn forget_devices(script: &mut String, table: &str, names: &Names, permits: &BTreeSet<Permit>) {
-    for Permit { tap, .. } in permits {
-        let element = format!("bridge {table} by_port {{ \"{tap}\" : jump {} }}", names.chain);
-        writeln!(script, "add element {element}\ndelete element {element}").ok();
-    }
+/// Reads the answer to `nft -j list chains`.
+fn read_chains(answer: &[u8], table: &str) -> Result<Vec<String>, serde_json::Error> {
+    let answer: Value = serde_json::from_slice(answer)?;
+    let objects = answer["nftables"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let chains = objects.iter().map(|object| &object["chain"]);
+    Ok(chains
+        .filter(|chain| chain["table"] == table)
+        .filter_map(|chain| chain["name"].as_str().map(str::to_owned))
+        .collect())
 }
 
-/// The script that makes the network's rules what they should be, whatever was there. nft applies all or nothing.
-fn render(table: &str, id: NetworkId, old: &BTreeSet<Permit>, new: &BTreeSet<Permit>) -> String {
-    let names = Names::of(id);
-    let Names { chain, macs, addresses } = &names;
-    let mut script = format!(
-        "add table bridge {table}\n\
-         add map bridge {table} by_port {{ type ifname : verdict; }}\n\
-         add chain bridge {table} guard {{ type filter hook prerouting priority -300; policy accept; }}\n\
-         flush chain bridge {table} guard\n\
-         add rule bridge {table} guard iifname vmap @by_port\n\
-         add set bridge {table} {macs} {{ type ifname . ether_addr; }}\n\
-         add set bridge {table} {addresses} {{ type ifname . ipv4_addr; }}\n\
-         flush set bridge {table} {macs}\n\
-         flush set bridge {table} {addresses}\n\
-         add chain bridge {table} {chain}\n\
-         flush chain bridge {table} {chain}\n"
-    );
-    // The MAC; announcements after a restore; ARP for one's own or while asking whether an address is free; no DHCP
-    // server; IPv4 from one's own address; asking DHCP for one. Nothing else, IPv6 included.
-    let rules = [
-        format!("iifname . ether saddr != @{macs} drop"),
-        "ether type 0x8035 accept".into(),
-        format!("ether type arp iifname . arp saddr ether != @{macs} drop"),
-        format!("ether type arp iifname . arp saddr ip @{addresses} accept"),
-        "ether type arp arp saddr ip 0.0.0.0 accept".into(),
-        "ether type ip udp sport 67 drop".into(),
-        format!("ether type ip iifname . ip saddr @{addresses} accept"),
-        "ether type ip ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept".into(),
-        "drop".into(),
-    ];
-    for rule in rules {
-        writeln!(script, "add rule bridge {table} {chain} {rule}").ok();
+fn port_chain(direction: Direction, id: PortId) -> String {
+    format!("port_{}_{}", direction.as_str(), id.0.simple())
+}
+
+fn group_chain(direction: Direction, id: SecurityGroupId) -> String {
+    format!("group_{}_{}", direction.as_str(), id.0.simple())
+}
+
+const BOTH: [Direction; 2] = [Direction::Ingress, Direction::Egress];
+
+/// The script that makes the table what it should be, whatever was there; `old` are the chains that it had. nft
+/// applies all or nothing. Writing into a string cannot fail.
+fn render(table: &str, rules: &NetworkRules, old: &[String]) -> String {
+    let mut script = FRAME.replace("{table}", table);
+    let mut chains = BTreeSet::new();
+    for direction in BOTH {
+        chains.extend(rules.groups.iter().map(|group| group_chain(direction, group.id)));
+        chains.extend(rules.ports.iter().map(|port| port_chain(direction, port.id)));
     }
-    forget_devices(&mut script, table, &names, old);
-    for Permit { tap, mac, address } in new {
-        writeln!(script, "add element bridge {table} {macs} {{ \"{tap}\" . {mac} }}").ok();
-        writeln!(script, "add element bridge {table} {addresses} {{ \"{tap}\" . {address} }}").ok();
-        writeln!(script, "add element bridge {table} by_port {{ \"{tap}\" : jump {chain} }}").ok();
+    for chain in &chains {
+        writeln!(script, "add chain bridge {table} {chain}").ok();
+    }
+    let common = |name: &str| FRAME.contains(&format!("add chain bridge {{table}} {name}"));
+    for chain in old.iter().filter(|name| !chains.contains(*name) && !common(name)) {
+        writeln!(script, "delete chain bridge {table} {chain}").ok();
+    }
+    for group in &rules.groups {
+        write_group(&mut script, table, rules, group);
+    }
+    for port in &rules.ports {
+        write_port(&mut script, table, port);
     }
     script
 }
 
-/// Reads the answer to `nft -j list`.
-fn read_objects(answer: &[u8]) -> Result<Vec<Value>, serde_json::Error> {
-    let answer: Value = serde_json::from_slice(answer)?;
-    Ok(answer["nftables"].as_array().cloned().unwrap_or_default())
+fn write_group(script: &mut String, table: &str, rules: &NetworkRules, group: &GroupRules) {
+    let verdict = if group.stateful { "goto keep" } else { "accept" };
+    for rule in &group.rules {
+        if let Some(condition) = condition(rules, rule) {
+            let chain = group_chain(rule.direction, group.id);
+            writeln!(script, "add rule bridge {table} {chain} {condition}{verdict}").ok();
+        }
+    }
 }
 
-fn elements_in(objects: &[Value]) -> Vec<Value> {
-    objects.iter().flat_map(|object| object["set"]["elem"].as_array().cloned().unwrap_or_default()).collect()
-}
-
-/// Puts the pairs of device and MAC and the pairs of device and address together.
-fn join(macs: &[Value], addresses: &[Value]) -> BTreeSet<Permit> {
-    let pair = |element: &Value| {
-        let parts = element["concat"].as_array()?;
-        Some((parts.first()?.as_str()?.to_owned(), parts.get(1)?.as_str()?.to_owned()))
+/// What a packet has to be for the rule, with a space after it; `None` when no packet can be that.
+fn condition(rules: &NetworkRules, rule: &RuleSpec) -> Option<String> {
+    if rule.ethertype != Ethertype::V4 {
+        return None;
+    }
+    let other_end = match rule.direction {
+        Direction::Ingress => "ip saddr",
+        Direction::Egress => "ip daddr",
     };
-    let macs: Vec<(String, String)> = macs.iter().filter_map(pair).collect();
-    addresses
-        .iter()
-        .filter_map(pair)
-        .filter_map(|(tap, address)| {
-            let (_, mac) = macs.iter().find(|(device, _)| *device == tap)?;
-            Some(Permit { tap, mac: mac.clone(), address: address.parse().ok()? })
-        })
-        .collect()
+    let mut text = match &rule.remote {
+        Remote::Anyone => String::new(),
+        Remote::Prefix(IpNet::V4(prefix)) => format!("{other_end} {prefix} "),
+        Remote::Prefix(IpNet::V6(_)) => return None,
+        Remote::Group(group) => {
+            let members = rules.members(*group);
+            if members.is_empty() {
+                return None;
+            }
+            let members: Vec<String> = members.into_iter().map(range).collect();
+            format!("{other_end} {{ {} }} ", members.join(", "))
+        }
+    };
+    match (rule.protocol_number(), rule.port_min, rule.port_max) {
+        // 0 means all protocols to packet filters, and so to OpenStack.
+        (None | Some(0), _, _) => {}
+        (Some(1), Some(kind), code) => {
+            write!(text, "icmp type {kind} ").ok();
+            if let Some(code) = code {
+                write!(text, "icmp code {code} ").ok();
+            }
+        }
+        (Some(protocol @ (6 | 17 | 33 | 132 | 136)), Some(min), Some(max)) => {
+            write!(text, "meta l4proto {protocol} th dport {min}").ok();
+            text.push_str(&if max == min { " ".into() } else { format!("-{max} ") });
+        }
+        (Some(protocol), _, _) => {
+            write!(text, "meta l4proto {protocol} ").ok();
+        }
+    }
+    Some(text)
+}
+
+fn write_port(script: &mut String, table: &str, port: &PortRules) {
+    let tap = tap_name(port.id);
+    for direction in BOTH {
+        let chain = port_chain(direction, port.id);
+        let (map, first) = match direction {
+            Direction::Egress => ("senders", "honest"),
+            Direction::Ingress => ("receivers", "arriving"),
+        };
+        writeln!(script, "add rule bridge {table} {chain} jump {first}").ok();
+        for group in &port.groups {
+            writeln!(script, "add rule bridge {table} {chain} jump {}", group_chain(direction, *group)).ok();
+        }
+        writeln!(script, "add rule bridge {table} {chain} drop").ok();
+        writeln!(script, "add element bridge {table} {map} {{ \"{tap}\" : goto {chain} }}").ok();
+    }
+    for mac in port.macs() {
+        writeln!(script, "add element bridge {table} macs {{ \"{tap}\" . {mac} }}").ok();
+    }
+    for addresses in port.ranges() {
+        writeln!(script, "add element bridge {table} addresses {{ \"{tap}\" . {} }}", range(addresses)).ok();
+    }
+}
+
+/// One address without its length, as nft shows it too.
+fn range(range: Ipv4Net) -> String {
+    if range.prefix_len() == 32 { range.addr().to_string() } else { range.trunc().to_string() }
 }
 
 /// Whether this host's kernel and nft can do it. Changes nothing.
 pub async fn check() -> Result<(), NetError> {
-    let permit = Permit { tap: "tap0".into(), mac: "fa:16:3e:00:00:01".into(), address: Ipv4Addr::LOCALHOST };
-    let script = render("dwarfnova_check", NetworkId(Uuid::nil()), &BTreeSet::new(), &[permit].into());
+    let script = FRAME.replace("{table}", "dwarfnova_check");
     let command = Command::new("nft").args(["-c", "-f", "-"]).input(script);
     command.run().await.map(drop).map_err(|error| failed(&error))
 }
@@ -256,22 +214,54 @@ fn failed(error: &CommandError) -> NetError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::port::AddressPair;
+    use std::net::Ipv4Addr;
     use std::path::Path;
 
-    fn permits() -> BTreeSet<Permit> {
-        [1u8, 2]
-            .map(|last| Permit {
-                tap: format!("tap0000000{last}-aa"),
-                mac: format!("fa:16:3e:00:00:{last:02x}"),
-                address: Ipv4Addr::new(10, 71, 71, last),
-            })
-            .into()
+    fn rules() -> NetworkRules {
+        let (default, web) = (group_id(1), group_id(2));
+        let mut ssh = RuleSpec::all(Direction::Ingress, Ethertype::V4, Remote::Anyone);
+        ssh.protocol = Some("tcp".into());
+        (ssh.port_min, ssh.port_max) = (Some(22), Some(22));
+        let mut ping =
+            RuleSpec::all(Direction::Ingress, Ethertype::V4, Remote::Prefix("192.0.2.0/24".parse().unwrap()));
+        ping.protocol = Some("icmp".into());
+        ping.port_min = Some(8);
+        let mut gre = RuleSpec::all(Direction::Egress, Ethertype::V4, Remote::Group(web));
+        gre.protocol = Some("47".into());
+        NetworkRules {
+            network: NetworkId(Uuid::from_u128(0x0a1b_2c3d_4e5f_4071_8293_a4b5_c6d7_e8f9)),
+            ports: [(1u8, vec![default, web]), (2, vec![default]), (3, vec![])]
+                .map(|(last, groups)| PortRules {
+                    id: PortId(Uuid::from_u128(u128::from(last) << 96)),
+                    mac: format!("fa:16:3e:00:00:{last:02x}").parse().unwrap(),
+                    addresses: vec![Ipv4Addr::new(10, 71, 71, last), Ipv4Addr::new(10, 71, 72, last)],
+                    allowed_pairs: vec![AddressPair {
+                        mac: "00:00:5e:00:01:01".parse().unwrap(),
+                        range: format!("10.71.{last}.7/24").parse().unwrap(),
+                    }],
+                    groups,
+                })
+                .into(),
+            groups: vec![
+                GroupRules {
+                    id: default,
+                    stateful: true,
+                    rules: crate::core::security_group::first_rules(default, true),
+                },
+                GroupRules { id: web, stateful: false, rules: vec![ssh, ping, gre] },
+            ],
+        }
+    }
+
+    fn group_id(number: u128) -> SecurityGroupId {
+        SecurityGroupId(Uuid::from_u128(number))
     }
 
     #[test]
     fn the_script() {
-        let id = NetworkId(Uuid::from_u128(0x0a1b2c3d_4e5f_4071_8293_a4b5c6d7e8f9));
-        let text = render("dwarfnova_00000000", id, &BTreeSet::new(), &permits());
+        let text =
+            render("dwarfnova_00000000_0a1b2c3d", &rules(), &["honest".into(), "port_ingress_9".into()]);
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/network/guard.nft");
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::write(&path, &text).unwrap();
@@ -280,19 +270,25 @@ mod tests {
     }
 
     #[test]
+    fn rules_that_nothing_can_meet() {
+        let mut rules = rules();
+        let v6 = RuleSpec::all(Direction::Ingress, Ethertype::V6, Remote::Anyone);
+        assert_eq!(condition(&rules, &v6), None);
+        let members = RuleSpec::all(Direction::Ingress, Ethertype::V4, Remote::Group(group_id(2)));
+        assert_eq!(
+            condition(&rules, &members).as_deref(),
+            Some("ip saddr { 10.71.1.0/24, 10.71.71.1, 10.71.72.1 } ")
+        );
+        rules.ports.remove(0);
+        assert_eq!(condition(&rules, &members), None);
+    }
+
+    #[test]
     fn nfts_answers_are_read() {
-        let answer = |second: [&str; 2]| {
-            format!(
-                "{{\"nftables\":[{{\"metainfo\":{{}}}},{{\"set\":{{\"name\":\"x\",\"elem\":[\
-                 {{\"concat\":[\"tap00000001-aa\",\"{}\"]}},{{\"concat\":[\"tap00000002-aa\",\"{}\"]}}]}}}}]}}",
-                second[0], second[1]
-            )
-        };
-        let elements = |answer: String| elements_in(&read_objects(answer.as_bytes()).unwrap());
-        let macs = elements(answer(["fa:16:3e:00:00:01", "fa:16:3e:00:00:02"]));
-        let addresses = elements(answer(["10.71.71.1", "10.71.71.2"]));
-        assert_eq!(join(&macs, &addresses), permits());
-        assert!(elements("{\"nftables\":[{\"set\":{\"name\":\"x\"}}]}".into()).is_empty());
-        assert!(read_objects(b"nft").is_err());
+        let answer = r#"{"nftables":[{"metainfo":{}},{"chain":{"family":"bridge","table":"a","name":"one"}},
+            {"chain":{"family":"bridge","table":"b","name":"two"}}]}"#;
+        assert_eq!(read_chains(answer.as_bytes(), "a").unwrap(), ["one"]);
+        assert!(read_chains(b"{\"nftables\":[]}", "a").unwrap().is_empty());
+        assert!(read_chains(b"nft", "a").is_err());
     }
 }

@@ -1,15 +1,16 @@
 //! Networks through libvirt: a bridge with NAT each, with dnsmasq that gives out reserved addresses only.
 //!
-//! libvirt keeps bridge, NAT and dnsmasq; the reservations and the guard against spoofing are kept here. All changes to
+//! libvirt keeps bridge, NAT and dnsmasq; the reservations and what guests may send are kept here. All changes to
 //! one network go one by one. Each call looks at what there is and does what is missing. Networks without our mark
 //! are never changed.
 
 use super::dhcp::{self, Reservation};
+use super::guard::Guard;
 pub use super::guard::check as check_guard;
-use super::guard::{Guard, Permit};
 use super::lease::{self, Lease};
 use super::network_xml::{self, Found, Frame};
 use super::{HostNetwork, HostNetworkSpec, HostPortSpec, NetError, NetworkMode, ranges};
+use crate::core::firewall::NetworkRules;
 use crate::core::ids::NetworkId;
 use crate::host::command::Command;
 use crate::host::hypervisor::HypervisorError;
@@ -378,11 +379,8 @@ impl HostNetwork for LibvirtNetwork {
     }
 
     async fn ensure_network(&self, spec: &HostNetworkSpec) -> Result<(), NetError> {
-        let id = spec.id;
-        let permits = spec.ports.iter().map(Permit::from).collect();
         let spec = spec.clone();
-        self.call(id, "ensure_network", move |host| ensure_network(host, &spec)).await?;
-        self.guard.ensure(id, &permits).await
+        self.call(spec.id, "ensure_network", move |host| ensure_network(host, &spec)).await
     }
 
     async fn remove_network(&self, id: NetworkId) -> Result<(), NetError> {
@@ -391,17 +389,21 @@ impl HostNetwork for LibvirtNetwork {
     }
 
     async fn ensure_port(&self, network: NetworkId, port: &HostPortSpec) -> Result<(), NetError> {
-        let permit = Permit::from(port);
         let port = port.clone();
-        self.call(network, "ensure_port", move |host| ensure_port(host, &port)).await?;
-        self.guard.permit(network, permit).await
+        self.call(network, "ensure_port", move |host| ensure_port(host, &port)).await
     }
 
     async fn remove_port(&self, network: NetworkId, mac: &str) -> Result<(), NetError> {
         let mac = mac.to_lowercase();
-        let gone = mac.clone();
-        self.call(network, "remove_port", move |host| remove_port(host, &gone)).await?;
-        self.guard.forget(network, &mac).await
+        self.call(network, "remove_port", move |host| remove_port(host, &mac)).await
+    }
+
+    async fn ensure_rules(&self, rules: &NetworkRules) -> Result<(), NetError> {
+        self.guard.ensure(rules).await
+    }
+
+    async fn forget_older_rules(&self) -> Result<(), NetError> {
+        self.guard.forget_older().await
     }
 
     async fn ensure_metadata_address(&self) -> Result<(), NetError> {

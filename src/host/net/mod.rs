@@ -12,6 +12,7 @@ mod network_xml;
 mod ranges;
 pub mod user;
 
+use crate::core::firewall::NetworkRules;
 use crate::core::ids::{NetworkId, PortId};
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
@@ -86,7 +87,7 @@ pub trait HostNetwork: Send + Sync {
     /// Ensures that the network exists, runs, and serves exactly the reservations in `spec`.
     async fn ensure_network(&self, spec: &HostNetworkSpec) -> Result<(), NetError>;
 
-    /// Ensures that the network is gone.
+    /// Ensures that the network is gone, and its rules.
     async fn remove_network(&self, id: NetworkId) -> Result<(), NetError>;
 
     /// Ensures one reservation; replaces what the MAC or the address had before.
@@ -94,6 +95,13 @@ pub trait HostNetwork: Send + Sync {
 
     /// Ensures that the MAC has no reservation and no lease.
     async fn remove_port(&self, network: NetworkId, mac: &str) -> Result<(), NetError>;
+
+    /// Makes what guests on the network may send and receive exactly this, also for those that run. Ports that are not
+    /// named pass everything. Calls for one network have to come one by one. In user mode this does nothing.
+    async fn ensure_rules(&self, rules: &NetworkRules) -> Result<(), NetError>;
+
+    /// Lets go of what earlier versions filtered with, once everything has the rules of this one.
+    async fn forget_older_rules(&self) -> Result<(), NetError>;
 
     /// Ensures that guests can reach 169.254.169.254 on this host. In user mode this does nothing.
     async fn ensure_metadata_address(&self) -> Result<(), NetError>;

@@ -1,6 +1,7 @@
 //! User-mode networking: each guest has a private network inside its QEMU, and nothing exists on the host.
 
 use super::{HostNetwork, HostNetworkSpec, HostPortSpec, NetError, NetworkMode, ranges};
+use crate::core::firewall::NetworkRules;
 use crate::core::ids::NetworkId;
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
@@ -44,6 +45,14 @@ impl HostNetwork for UserNetwork {
     }
 
     async fn remove_port(&self, _network: NetworkId, _mac: &str) -> Result<(), NetError> {
+        Ok(())
+    }
+
+    async fn ensure_rules(&self, _rules: &NetworkRules) -> Result<(), NetError> {
+        Ok(())
+    }
+
+    async fn forget_older_rules(&self) -> Result<(), NetError> {
         Ok(())
     }
 

@@ -51,6 +51,17 @@ fn a_round_with_the_openstack_client() {
     std::fs::write(&key, private).unwrap();
     std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
 
+    daemon.openstack(&[
+        "security",
+        "group",
+        "rule",
+        "create",
+        "--protocol",
+        "tcp",
+        "--dst-port",
+        "22",
+        "default",
+    ]);
     let script = work.path().join("user-data");
     std::fs::write(&script, "#!/bin/sh\necho \"MARK $(hostname) $(nproc)\"\n").unwrap();
     let server = daemon.openstack_json(&[

@@ -4,6 +4,7 @@
 
 mod disks;
 mod domains;
+mod firewall;
 mod networks;
 mod surroundings;
 

@@ -1,7 +1,9 @@
 //! Networks: reservations as a DHCP client sees them, repairs, and those of others.
 
 use super::surroundings::{Installation, PATIENCE, run, shared, signal, virsh};
-use dwarfnova::core::ids::{NetworkId, PortId};
+use dwarfnova::core::firewall::{GroupRules, NetworkRules, PortRules};
+use dwarfnova::core::ids::{NetworkId, PortId, SecurityGroupId};
+use dwarfnova::core::security_group::{Direction, Ethertype, Remote, RuleSpec};
 use dwarfnova::host::hypervisor::spec::{NicAttachment, NicModel, NicSpec};
 use dwarfnova::host::hypervisor::{DomainState, Hypervisor};
 use dwarfnova::host::net::libvirt::LibvirtNetwork;
@@ -17,14 +19,14 @@ use tokio::sync::Mutex;
 /// Between choosing a free range and using it no other test may choose.
 static CHOOSING: Mutex<()> = Mutex::const_new(());
 
-struct Surroundings {
+pub(super) struct Surroundings {
     here: Installation,
-    network: Arc<LibvirtNetwork>,
-    spec: HostNetworkSpec,
+    pub network: Arc<LibvirtNetwork>,
+    pub spec: HostNetworkSpec,
 }
 
 impl Surroundings {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let here = Installation::new();
         let network = Arc::new(LibvirtNetwork::new(here.host.connection().clone(), here.id));
         let _choosing = CHOOSING.lock().await;
@@ -46,12 +48,12 @@ impl Surroundings {
         self.network.host_name(self.spec.id)
     }
 
-    fn bridge(&self) -> String {
+    pub fn bridge(&self) -> String {
         let text = virsh(&["net-info", &self.name()]);
         text.lines().find(|line| line.starts_with("Bridge:")).unwrap()[7..].trim().to_owned()
     }
 
-    fn port(&self, last: u8, hostname: Option<&str>) -> HostPortSpec {
+    pub fn port(&self, last: u8, hostname: Option<&str>) -> HostPortSpec {
         let host = self.spec.cidr.network().octets();
         HostPortSpec {
             id: PortId::random(),
@@ -72,11 +74,39 @@ impl Surroundings {
         lines
     }
 
-    fn rules(&self) -> String {
-        run(
-            "nft",
-            &["list", "table", "bridge", &format!("dwarfnova_{}", &self.here.id.simple().to_string()[..8])],
-        )
+    /// The name of the network's table in the packet filter.
+    pub fn table(&self) -> String {
+        let id = self.spec.id.0.simple().to_string();
+        format!("dwarfnova_{}_{}", &self.here.id.simple().to_string()[..8], &id[..8])
+    }
+
+    pub fn rules(&self) -> String {
+        run("nft", &["list", "table", "bridge", &self.table()])
+    }
+
+    /// These ports may send what they like in their own name, and receive everything.
+    async fn open(&self, ports: &[&HostPortSpec]) {
+        let group = SecurityGroupId::random();
+        let both = [Direction::Egress, Direction::Ingress];
+        let rules = NetworkRules {
+            network: self.spec.id,
+            ports: ports
+                .iter()
+                .map(|port| PortRules {
+                    id: port.id,
+                    mac: port.mac.parse().unwrap(),
+                    addresses: vec![port.address],
+                    allowed_pairs: Vec::new(),
+                    groups: vec![group],
+                })
+                .collect(),
+            groups: vec![GroupRules {
+                id: group,
+                stateful: true,
+                rules: both.map(|way| RuleSpec::all(way, Ethertype::V4, Remote::Anyone)).into(),
+            }],
+        };
+        self.network.ensure_rules(&rules).await.unwrap();
     }
 
     fn leases(&self) -> String {
@@ -85,11 +115,11 @@ impl Surroundings {
 }
 
 /// A computer on the bridge, in a network namespace, with a DHCP client.
-struct Computer(String);
+pub(super) struct Computer(String);
 
 impl Computer {
     /// Plugs it in where a guest with this port would be.
-    fn plug(bridge: &str, port: &HostPortSpec) -> Self {
+    pub fn plug(bridge: &str, port: &HostPortSpec) -> Self {
         let (tap, name) = (tap_name(port.id), port.id.to_string()[..8].to_owned());
         run("ip", &["netns", "add", &name]);
         let computer = Self(name);
@@ -100,14 +130,19 @@ impl Computer {
         computer
     }
 
-    fn command(&self, command: &[&str]) -> Command {
+    pub fn command(&self, command: &[&str]) -> Command {
         let mut all = Command::new("ip");
         all.args(["netns", "exec", &self.0]).args(command);
         all
     }
 
-    fn inside(&self, command: &[&str]) -> bool {
+    pub fn inside(&self, command: &[&str]) -> bool {
         self.command(command).output().unwrap().status.success()
+    }
+
+    /// Gives it an address more.
+    pub fn give(&self, address: Ipv4Addr) {
+        assert!(self.inside(&["ip", "address", "add", &format!("{address}/24"), "dev", "eth0"]));
     }
 
     /// The address that DHCP gives, if any within a few seconds.
@@ -126,7 +161,7 @@ impl Computer {
     fn reaches(&self, gateway: Ipv4Addr, as_address: Ipv4Addr, as_mac: &str) -> bool {
         self.inside(&["ip", "address", "flush", "dev", "eth0"]);
         assert!(self.inside(&["ip", "link", "set", "eth0", "address", as_mac]));
-        assert!(self.inside(&["ip", "address", "add", &format!("{as_address}/24"), "dev", "eth0"]));
+        self.give(as_address);
         self.inside(&["busybox", "ping", "-c", "1", "-W", "1", &gateway.to_string()])
     }
 }
@@ -144,22 +179,20 @@ async fn a_port_sends_only_in_its_own_name() {
     let (port, other) = (it.port(20, None), it.port(21, None));
     let gateway = it.spec.gateway;
     let computer = Computer::plug(&it.bridge(), &port);
-    it.network.ensure_port(it.spec.id, &port).await.unwrap();
-    it.network.ensure_port(it.spec.id, &other).await.unwrap();
+    it.open(&[&port, &other]).await;
     assert!(computer.reaches(gateway, port.address, &port.mac));
     assert!(!computer.reaches(gateway, other.address, &port.mac));
     assert!(!computer.reaches(gateway, port.address, &other.mac));
     assert!(!computer.reaches(gateway, other.address, &other.mac));
     assert!(computer.reaches(gateway, port.address, &port.mac));
 
-    // A rule that somebody removed is back with the next look.
-    let table = it.rules();
-    run("nft", &["delete", "table", "bridge", table.split_whitespace().nth(2).unwrap()]);
-    let spec = HostNetworkSpec { ports: vec![port.clone(), other.clone()], ..it.spec.clone() };
-    it.network.ensure_network(&spec).await.unwrap();
-    assert_eq!(it.rules(), table);
+    // What somebody removed is back with the next look.
+    run("nft", &["delete", "table", "bridge", &it.table()]);
+    it.open(&[&port, &other]).await;
+    assert!(!computer.reaches(gateway, other.address, &other.mac));
+    assert!(computer.reaches(gateway, port.address, &port.mac));
     it.network.remove_network(it.spec.id).await.unwrap();
-    assert!(!run("nft", &["list", "tables"]).contains(table.split_whitespace().nth(2).unwrap()));
+    assert!(!run("nft", &["list", "tables"]).contains(&it.table()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,14 +234,12 @@ async fn only_reserved_addresses_are_given_out_and_come_back() {
     let successor = HostPortSpec { address: port.address, ..stranger.clone() };
     it.network.ensure_port(it.spec.id, &successor).await.unwrap();
     assert_eq!(it.reservations(), [format!("{},{}", successor.mac, successor.address)]);
-    assert!(!it.rules().contains(&port.mac));
     assert_eq!(uninvited.ask(it.here.folder.path()), Some(port.address.to_string()));
 
     it.network.remove_port(it.spec.id, &successor.mac).await.unwrap();
     it.network.remove_port(it.spec.id, &successor.mac).await.unwrap();
     assert_eq!(it.reservations(), Vec::<String>::new());
     assert!(!it.leases().contains(&successor.mac), "{}", it.leases());
-    assert!(!it.rules().contains(&successor.mac));
     it.network.remove_network(it.spec.id).await.unwrap();
 }
 
@@ -231,12 +262,10 @@ async fn many_ports_at_once() {
     }
     assert!(begun.elapsed() < PATIENCE);
     assert_eq!(it.reservations().len(), ports.len());
-    assert!(ports.iter().all(|port| it.rules().contains(&port.mac)));
     // One network for all to be compared with: what the store says.
     let spec = HostNetworkSpec { ports: ports[..3].to_vec(), ..it.spec.clone() };
     it.network.ensure_network(&spec).await.unwrap();
     assert_eq!(it.reservations().len(), 3);
-    assert!(!it.rules().contains(&ports[3].mac));
     it.network.remove_network(it.spec.id).await.unwrap();
 }
 
@@ -312,6 +341,7 @@ async fn a_guest_attaches_to_its_port() {
     let it = Surroundings::new().await;
     let port = it.port(30, Some("guest"));
     it.network.ensure_port(it.spec.id, &port).await.unwrap();
+    it.open(&[&port]).await;
     let mut spec = it.here.guest();
     spec.nics.push(NicSpec {
         port: port.id,

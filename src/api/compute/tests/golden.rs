@@ -77,6 +77,7 @@ fn uuid(number: u128) -> Uuid {
 
 pub fn nic() -> ServerNic {
     ServerNic {
+        bound: true,
         port_id: PortId(uuid(3)),
         network_id: NetworkId(uuid(4)),
         network_name: "private".into(),

@@ -12,7 +12,7 @@
 //! | I8 | what runs is what is stored is what rows say | servers |
 //! | I9 | no MAC twice on the host, no address twice on a network, one NIC a port (live) | networks |
 //! | I10 | the host's networks, reservations, leases and DHCP servers are those of the rows | networks |
-//! | I11 | the packet filter lets each port send as itself, and nobody else | networks |
+//! | I11 | ports send as themselves only, and send and receive what their groups allow | packet filter |
 //! | I12 | the counters of projects are right (live) | records |
 //! | I13 | the counters of the host are right | records |
 //! | I14 | each task state has its task, each task its subject, and none hangs (live) | records |
@@ -23,6 +23,7 @@
 
 mod files;
 mod networks;
+mod packet_filter;
 mod records;
 mod servers;
 #[cfg(test)]
@@ -70,6 +71,9 @@ pub fn settled(facts: &Facts) -> BTreeSet<Violation> {
     servers::settled(facts, &mut verdict);
     files::settled(facts, &mut verdict);
     networks::settled(facts, &mut verdict);
+    if facts.host.bridged {
+        packet_filter::settled(facts, &mut verdict);
+    }
     records::settled(facts, &mut verdict);
     verdict.0
 }

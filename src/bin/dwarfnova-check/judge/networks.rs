@@ -1,9 +1,8 @@
-//! Networks, ports and the packet filter against rows.
+//! Networks and ports against rows.
 
 use super::{Verdict, is_whole};
-use crate::facts::{Facts, Guard, Network, Port, Server, Subnet};
-use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::facts::{Facts, Network, Port, Server, Subnet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 pub fn live(facts: &Facts, verdict: &mut Verdict) {
@@ -53,7 +52,6 @@ pub fn settled(facts: &Facts, verdict: &mut Verdict) {
             let wanted = networks.iter().any(|network| network.id == found.uuid);
             verdict.unless(!ours || wanted, 3, &found.name, || "the network is ours and in no row".into());
         }
-        guard(facts, &networks, verdict);
     }
 }
 
@@ -188,84 +186,4 @@ fn devices(facts: &Facts, network: &Network, verdict: &mut Verdict) {
         verdict
             .unless(used, 19, device, || format!("on bridge {}, and of no guest that runs", network.bridge));
     }
-}
-
-fn guard(facts: &Facts, networks: &[Expected<'_>], verdict: &mut Verdict) {
-    let none = Guard::default();
-    let found = match &facts.host.guard {
-        Some(guard) => guard,
-        None if networks.is_empty() => return,
-        None => {
-            verdict.add(11, "guard", "the packet filter has no table of ours");
-            &none
-        }
-    };
-    let wanted = wanted_guard(networks);
-    compare("device", &found.jumps, &wanted.jumps, verdict);
-    compare("set", &found.sets, &wanted.sets, verdict);
-    compare("chain", &found.chains, &wanted.chains, verdict);
-    verdict.unless(found.hook == wanted.hook, 11, "guard", || {
-        format!("hooked in as {:?}, not {:?}", found.hook, wanted.hook)
-    });
-}
-
-fn compare<T: PartialEq + std::fmt::Debug>(
-    what: &str,
-    found: &BTreeMap<String, T>,
-    wanted: &BTreeMap<String, T>,
-    verdict: &mut Verdict,
-) {
-    for name in found.keys().chain(wanted.keys()).collect::<BTreeSet<_>>() {
-        let (found, wanted) = (found.get(name), wanted.get(name));
-        verdict.unless(found == wanted, 11, name, || format!("{what}: {found:?}, not {wanted:?}"));
-    }
-}
-
-/// The table as it should be: names as they are formed, rules as nft lists them.
-fn wanted_guard(networks: &[Expected<'_>]) -> Guard {
-    let mut guard = Guard { hook: Some("filter prerouting -300 accept".into()), ..Guard::default() };
-    let by_port = json!([{"vmap": {"key": {"meta": {"key": "iifname"}}, "data": "@by_port"}}]);
-    guard.chains.insert("guard".into(), vec![by_port]);
-    for network in networks {
-        let short: String = network.id.chars().filter(|digit| *digit != '-').take(11).collect();
-        let (chain, macs, addresses) =
-            (format!("from_{short}"), format!("macs_{short}"), format!("addresses_{short}"));
-        let pairs = |value: &dyn Fn(&Port) -> String| -> BTreeSet<(String, String)> {
-            network.ports.iter().map(|(port, _)| (port.tap(), value(port))).collect()
-        };
-        guard.sets.insert(macs.clone(), pairs(&|port| port.mac.clone()));
-        guard.sets.insert(addresses.clone(), pairs(&|port| port.addresses[0].to_string()));
-        guard.jumps.extend(network.ports.iter().map(|(port, _)| (port.tap(), chain.clone())));
-        guard.chains.insert(chain, rules(&macs, &addresses));
-    }
-    guard
-}
-
-pub fn rules(macs: &str, addresses: &str) -> Vec<Value> {
-    let field = |protocol: &str, field: &str| json!({"payload": {"protocol": protocol, "field": field}});
-    let matches =
-        |op: &str, left: Value, right: Value| json!({"match": {"op": op, "left": left, "right": right}});
-    let is = |protocol: &str, name: &str, value: Value| matches("==", field(protocol, name), value);
-    let device_and =
-        |protocol: &str, name: &str| json!({"concat": [{"meta": {"key": "iifname"}}, field(protocol, name)]});
-    let (macs, addresses) = (json!(format!("@{macs}")), json!(format!("@{addresses}")));
-    let (accept, drop) = (json!({"accept": null}), json!({"drop": null}));
-    vec![
-        json!([matches("!=", device_and("ether", "saddr"), macs.clone()), drop]),
-        // Reverse ARP, by its number.
-        json!([is("ether", "type", json!(0x8035)), accept]),
-        json!([matches("!=", device_and("arp", "saddr ether"), macs), drop]),
-        json!([matches("==", device_and("arp", "saddr ip"), addresses.clone()), accept]),
-        json!([is("arp", "saddr ip", json!("0.0.0.0")), accept]),
-        json!([is("ether", "type", json!("ip")), is("udp", "sport", json!(67)), drop]),
-        json!([matches("==", device_and("ip", "saddr"), addresses), accept]),
-        json!([
-            is("ip", "saddr", json!("0.0.0.0")),
-            is("ip", "daddr", json!("255.255.255.255")),
-            is("udp", "sport", json!(68)),
-            is("udp", "dport", json!(67)),
-            accept
-        ]),
-        json!([drop]),
-    ]
 }

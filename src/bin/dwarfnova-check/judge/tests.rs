@@ -8,6 +8,7 @@ const SERVER: &str = "11111111-0000-4000-8000-000000000001";
 const GONE: &str = "11111111-0000-4000-8000-000000000002";
 const NETWORK: &str = "22222222-3333-4000-8000-000000000001";
 const PORT: &str = "33333333-4444-4000-8000-000000000001";
+const GROUP: &str = "66666666-0000-4000-8000-000000000001";
 const IMAGE: &str = "44444444-0000-4000-8000-000000000001";
 const OURS: &str = "55555555-0000-4000-8000-000000000001";
 const MAC: &str = "fa:16:3e:00:00:01";
@@ -66,22 +67,35 @@ fn shape() -> Shape {
     }
 }
 
+const TABLE: &str = "dwarfnova_55555555_22222222";
+const PORT_CHAIN: &str = "chain port_ingress_33333333444440008000000000000001";
+const GROUP_CHAIN: &str = "chain group_ingress_66666666000040008000000000000001";
+
+/// The one table, as nft lists it.
 fn guard() -> Guard {
-    let chain = "from_22222222333";
-    let mut guard = Guard {
-        jumps: [("tap33333333-44".into(), chain.into())].into(),
-        sets: [
-            ("macs_22222222333".into(), [("tap33333333-44".into(), MAC.into())].into()),
-            ("addresses_22222222333".into(), [("tap33333333-44".into(), ADDRESS.into())].into()),
-        ]
-        .into(),
-        hook: Some("filter prerouting -300 accept".into()),
-        ..Guard::default()
-    };
-    let by_port = json!([{"vmap": {"key": {"meta": {"key": "iifname"}}, "data": "@by_port"}}]);
-    guard.chains.insert("guard".into(), vec![by_port]);
-    guard.chains.insert(chain.into(), networks::rules("macs_22222222333", "addresses_22222222333"));
-    guard
+    let list = include_str!("packet_filter_table.txt");
+    crate::machine::read_guards(list).remove(TABLE).unwrap_or_default()
+}
+
+fn group() -> Group {
+    let rule =
+        |direction: &str| Rule { direction: direction.into(), ethertype: "IPv4".into(), ..Rule::default() };
+    Group {
+        id: GROUP.into(),
+        stateful: true,
+        rules: vec![
+            rule("egress"),
+            Rule { ethertype: "IPv6".into(), ..rule("egress") },
+            Rule { remote_group: Some(GROUP.into()), ..rule("ingress") },
+            Rule {
+                protocol: Some("tcp".into()),
+                port_min: Some(22),
+                port_max: Some(22),
+                remote_prefix: Some("192.0.2.0/24".into()),
+                ..rule("ingress")
+            },
+        ],
+    }
 }
 
 fn rows() -> Rows {
@@ -109,7 +123,7 @@ fn rows() -> Rows {
     };
     Rows {
         installation: OURS.into(),
-        schema: 2,
+        schema: 4,
         servers: vec![server(), gone],
         ports: vec![Port {
             id: PORT.into(),
@@ -119,7 +133,12 @@ fn rows() -> Rows {
             device: SERVER.into(),
             device_owner: "compute:nova".into(),
             nic_index: 0,
+            bound: true,
+            secured: true,
+            pairs: vec![("00:00:5e:00:01:01".into(), "10.71.71.4/32".parse().unwrap())],
+            groups: vec![GROUP.into()],
         }],
+        groups: vec![group()],
         subnets: vec![Subnet {
             network: NETWORK.into(),
             cidr: "10.71.71.0/24".into(),
@@ -196,7 +215,7 @@ fn sound() -> Facts {
             address: Some(("10.71.71.1".parse().unwrap(), 24)),
             dnsmasq: vec![format!("dhcp-hostsdir=/var/lib/libvirt/dnsmasq/{HOST_NAME}.reservations")],
         }],
-        guard: Some(guard()),
+        guards: [(TABLE.into(), guard())].into(),
         reservations: [(HOST_NAME.into(), [reservation].into())].into(),
         leases: [(
             HOST_NAME.into(),
@@ -494,20 +513,35 @@ fn i10_networks() {
 
 #[test]
 fn i11_the_packet_filter() {
-    let guard = |facts: &mut Facts, how: fn(&mut Guard)| how(facts.host.guard.as_mut().unwrap());
-    finds(11, |facts| facts.host.guard = None);
-    finds(11, |facts| guard(facts, |guard| guard.jumps.clear()));
-    finds(11, |facts| guard(facts, |guard| guard.sets.clear()));
-    finds(11, |facts| guard(facts, |guard| guard.hook = None));
-    finds(11, |facts| {
-        guard(facts, |guard| drop(guard.chains.get_mut("from_22222222333").unwrap().remove(0)));
-    });
-    finds(11, |facts| {
-        guard(facts, |guard| {
-            let set = guard.sets.get_mut("addresses_22222222333").unwrap();
-            set.insert(("tap33333333-44".into(), "10.71.71.9".into()));
-        });
-    });
+    fn block<'g>(facts: &'g mut Facts, name: &str) -> &'g mut Vec<String> {
+        facts.host.guards.get_mut(TABLE).unwrap().get_mut(name).unwrap()
+    }
+    finds(11, |facts| facts.host.guards.clear());
+    finds(11, |facts| drop(facts.host.guards.insert("dwarfnova_55555555".into(), Guard::default())));
+    for map in ["map senders", "map receivers", "set macs", "set addresses"] {
+        finds(11, |facts| drop(block(facts, map).pop()));
+    }
+    finds(11, |facts| block(facts, "set addresses").push("element \"tap33333333-44\" . 10.71.71.9".into()));
+    finds(11, |facts| block(facts, "chain sent")[0] = "type filter hook input priority -300;".into());
+    finds(11, |facts| drop(block(facts, "chain received").pop()));
+    finds(11, |facts| drop(block(facts, "chain honest").remove(0)));
+    finds(11, |facts| block(facts, "chain honest").swap(0, 1));
+    finds(11, |facts| drop(block(facts, PORT_CHAIN).pop()));
+    finds(11, |facts| drop(block(facts, PORT_CHAIN).remove(1)));
+    finds(11, |facts| block(facts, GROUP_CHAIN).push("accept".into()));
+    finds(11, |facts| block(facts, GROUP_CHAIN)[0] = "ip saddr 10.71.71.4-10.71.71.6 goto keep".into());
+    finds(11, |facts| facts.rows.ports[0].bound = false);
+    finds(11, |facts| facts.rows.ports[0].secured = false);
+    finds(11, |facts| facts.rows.ports[0].pairs.clear());
+    finds(11, |facts| facts.rows.ports[0].groups.clear());
+    finds(11, |facts| facts.rows.groups[0].stateful = false);
+    finds(11, |facts| drop(facts.rows.groups[0].rules.pop()));
+
+    // What means nothing is not looked at.
+    let mut same = sound();
+    block(&mut same, GROUP_CHAIN).reverse();
+    block(&mut same, GROUP_CHAIN)[1] = "ip saddr { 10.71.71.4, 10.71.71.5 } goto keep".into();
+    assert_eq!(settled(&same), BTreeSet::new());
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn create(connection: &Connection, caller: &Caller, wanted: NewNetwork, now: Tim
         shared: wanted.shared,
         external: false,
         is_default: wanted.is_default,
-        port_security_enabled: true,
+        port_security_enabled: wanted.port_security,
         mtu: wanted.mtu,
         tags: Vec::new(),
         created_at: now,
@@ -156,6 +156,7 @@ fn update(
     network.shared = changes.shared.unwrap_or(network.shared);
     network.is_default = changes.is_default.unwrap_or(network.is_default);
     network.mtu = changes.mtu.unwrap_or(network.mtu);
+    network.port_security_enabled = changes.port_security.unwrap_or(network.port_security_enabled);
     network.updated_at = now;
     network.revision += 1;
     store::put(connection, &network)?;

@@ -15,7 +15,7 @@ pub use tags::{Tagged, tag_not_found};
 
 use super::Deps;
 use crate::core::actor::Actor;
-use crate::core::ids::{NetworkId, ProjectId, SubnetId};
+use crate::core::ids::{NetworkId, ProjectId, SecurityGroupId, SubnetId};
 use crate::core::listing::Listing;
 use crate::core::network::{Network, Subnet, network_not_found, subnet_not_found};
 use crate::core::workflow::network_sync::{NetworkSync, NetworkTask};
@@ -23,7 +23,7 @@ use crate::core::{Error, Result};
 use crate::host::net::HostNetwork;
 use crate::store::rows::to_json;
 use crate::store::tasks::{self, NewTask};
-use crate::store::{Connection, networks as store};
+use crate::store::{Connection, firewall, networks as store};
 use crate::task::Workflow;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -119,6 +119,19 @@ fn follow(connection: &Connection, network: NetworkId, actor: &Actor, now: Times
         preempt: false,
     };
     tasks::enqueue(connection, &task, now)?;
+    Ok(())
+}
+
+/// Has the host follow what the store says of a security group, on every network where a server is in it.
+fn follow_group(
+    connection: &Connection,
+    group: SecurityGroupId,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<()> {
+    for network in firewall::networks_with(connection, group)? {
+        follow(connection, network, actor, now)?;
+    }
     Ok(())
 }
 

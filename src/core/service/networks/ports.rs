@@ -1,15 +1,20 @@
 //! Ports that clients make, change and remove themselves. Those of servers come and go with the servers.
 
-use super::{Caller, NetworksService, store, visible_network};
+use super::{Caller, NetworksService, follow, store, visible_network};
 use crate::core::actor::Actor;
 use crate::core::ids::{PortId, ProjectId, SecurityGroupId};
 use crate::core::listing::Listing;
-use crate::core::network::{Network, invalid_input, mac_in_use, not_authorized};
-use crate::core::port::{COMPUTE_PREFIX, NewPort, Port, PortChanges, PortStatus, port_not_found};
+use crate::core::network::{Mac, Network, invalid_input, mac_in_use, not_authorized};
+use crate::core::port::{
+    AddressPair, AddressPairRequest, COMPUTE_PREFIX, NewPort, Port, PortChanges, PortStatus, port_not_found,
+};
 use crate::core::security_group::group_not_found;
 use crate::core::{Error, Result};
 use crate::store::{Connection, ports, security_groups};
 use jiff::Timestamp;
+
+/// How many pairs a port may have.
+const MAX_PAIRS: usize = 10;
 
 impl NetworksService {
     pub async fn list_ports(&self, actor: &Actor, listing: Listing) -> Result<Vec<Port>> {
@@ -29,12 +34,20 @@ impl NetworksService {
     }
 
     pub async fn update_port(&self, actor: &Actor, id: PortId, changes: PortChanges) -> Result<Port> {
-        let (caller, now) = (Caller::of(actor), self.deps.clock.now());
-        self.write(move |c| {
-            let (port, network) = visible(c, &caller, id)?;
-            update(c, &caller, port, &network, changes, now)
-        })
-        .await
+        let (caller, actor, now) = (Caller::of(actor), actor.clone(), self.deps.clock.now());
+        let changed = self
+            .write(move |c| {
+                let (port, network) = visible(c, &caller, id)?;
+                let refilter = port.is_of_server() && changes.concern_the_filter();
+                let changed = update(c, &caller, port, &network, changes, now)?;
+                if refilter {
+                    follow(c, network.id, &actor, now)?;
+                }
+                Ok(changed)
+            })
+            .await?;
+        self.deps.tasks.wake();
+        Ok(changed)
     }
 
     pub async fn delete_port(&self, actor: &Actor, id: PortId) -> Result<()> {
@@ -73,6 +86,49 @@ fn only_network_owner(caller: &Caller, network: &Network, rule: &str) -> Result<
     if caller.rules(&network.project_id) { Ok(()) } else { Err(not_authorized(rule)) }
 }
 
+/// The pairs as they are kept. None may be there twice.
+fn pairs(own: Mac, wanted: Vec<AddressPairRequest>) -> Result<Vec<AddressPair>> {
+    if wanted.len() > MAX_PAIRS {
+        return Err(Error::invalid(format!(
+            "The number of allowed address pair exceeds the maximum {MAX_PAIRS}."
+        ))
+        .with_class("AllowedAddressPairExhausted"));
+    }
+    let mut pairs = Vec::with_capacity(wanted.len());
+    for AddressPairRequest { mac, range } in wanted {
+        let pair = AddressPair { mac: mac.unwrap_or(own), range };
+        if pairs.contains(&pair) {
+            return Err(Error::invalid(format!(
+                "Request contains duplicate address pair: mac_address {} ip_address {}.",
+                pair.mac, pair.range
+            ))
+            .with_class("DuplicateAddressPairInRequest"));
+        }
+        pairs.push(pair);
+    }
+    Ok(pairs)
+}
+
+fn pairs_need_security() -> Error {
+    Error::conflict("Port Security must be enabled in order to have allowed address pairs on a port.")
+        .with_class("AddressPairAndPortSecurityRequired")
+}
+
+fn groups_need_security() -> Error {
+    Error::invalid(
+        "Port security must be enabled and port must have an IP address in order to use security groups.",
+    )
+    .with_class("PortSecurityAndIPRequiredForSecurityGroups")
+}
+
+fn security_needed_for_groups() -> Error {
+    Error::conflict(
+        "Port has security group associated. Cannot disable port security or IP address until security group is \
+         removed.",
+    )
+    .with_class("PortSecurityPortHasSecurityGroup")
+}
+
 /// The owners that the compute service and this cloud itself write.
 fn check_device_owner(owner: &str) -> Result<()> {
     if owner.starts_with(COMPUTE_PREFIX) || owner.starts_with("network:") {
@@ -94,6 +150,19 @@ fn create(connection: &Connection, caller: &Caller, wanted: NewPort, now: Timest
     if wanted.fixed_ips.iter().flatten().any(|request| request.address.is_some()) {
         only_network_owner(caller, &network, "create_port:fixed_ips:ip_address")?;
     }
+    if wanted.port_security.is_some() {
+        only_network_owner(caller, &network, "create_port:port_security_enabled")?;
+    }
+    let secured = wanted.port_security.unwrap_or(network.port_security_enabled);
+    if !secured && wanted.security_groups.as_ref().is_some_and(|groups| !groups.is_empty()) {
+        return Err(groups_need_security());
+    }
+    if !wanted.allowed_pairs.is_empty() {
+        only_network_owner(caller, &network, "create_port:allowed_address_pairs")?;
+        if !secured {
+            return Err(pairs_need_security());
+        }
+    }
     store::check_quota(connection, &project, "port", 1)?;
     let id = PortId::random();
     let mac = match wanted.mac {
@@ -105,6 +174,7 @@ fn create(connection: &Connection, caller: &Caller, wanted: NewPort, now: Timest
     let fixed_ips = ports::allocate(connection, network.id, &subnets, wanted.fixed_ips.as_deref(), id)?;
     let security_groups = match wanted.security_groups {
         Some(groups) => check_groups(connection, caller, &project, groups)?,
+        None if !secured => Vec::new(),
         None => vec![security_groups::ensure_default(connection, &project, now)?],
     };
     let port = Port {
@@ -121,7 +191,8 @@ fn create(connection: &Connection, caller: &Caller, wanted: NewPort, now: Timest
         made_for_server: false,
         nic_index: 0,
         nic_tag: None,
-        port_security_enabled: network.port_security_enabled,
+        port_security_enabled: secured,
+        allowed_pairs: pairs(mac, wanted.allowed_pairs)?,
         host_id: wanted.host_id.unwrap_or_default(),
         tags: Vec::new(),
         created_at: now,
@@ -175,6 +246,29 @@ fn update(
             return Err(attached(&port));
         }
         port.fixed_ips = fixed_ips;
+    }
+    if let Some(secured) = changes.port_security.filter(|secured| *secured != port.port_security_enabled) {
+        only_network_owner(caller, network, "update_port:port_security_enabled")?;
+        port.port_security_enabled = secured;
+        let groups = changes.security_groups.as_ref();
+        if !secured && groups.map_or(!port.security_groups.is_empty(), |groups| !groups.is_empty()) {
+            return Err(security_needed_for_groups());
+        }
+        if secured && groups.is_none() && port.security_groups.is_empty() {
+            port.security_groups = vec![security_groups::ensure_default(connection, &port.project_id, now)?];
+        }
+    }
+    if !port.port_security_enabled
+        && changes.security_groups.as_ref().is_some_and(|groups| !groups.is_empty())
+    {
+        return Err(groups_need_security());
+    }
+    if let Some(wanted) = changes.allowed_pairs {
+        only_network_owner(caller, network, "update_port:allowed_address_pairs")?;
+        port.allowed_pairs = pairs(port.mac, wanted)?;
+    }
+    if !port.port_security_enabled && !port.allowed_pairs.is_empty() {
+        return Err(pairs_need_security());
     }
     if let Some(groups) = changes.security_groups {
         port.security_groups = check_groups(connection, caller, &port.project_id, groups)?;

@@ -1,6 +1,6 @@
 //! Security groups and rules. Every project has a default group, made when somebody of it first looks.
 
-use super::{Caller, NetworksService, store};
+use super::{Caller, NetworksService, follow_group, store};
 use crate::core::actor::Actor;
 use crate::core::ids::{ProjectId, SecurityGroupId, SecurityGroupRuleId};
 use crate::core::listing::Listing;
@@ -11,6 +11,7 @@ use crate::core::security_group::{
 use crate::core::{Error, Result};
 use crate::store::{Connection, ports, security_groups};
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 
 /// A group with its rules, oldest first.
 pub type GroupWithRules = (SecurityGroup, Vec<SecurityGroupRule>);
@@ -120,18 +121,33 @@ impl NetworksService {
 
     /// Makes all of the rules or none.
     pub async fn create_rules(&self, actor: &Actor, wanted: Vec<NewRule>) -> Result<Vec<SecurityGroupRule>> {
-        let (caller, now) = (Caller::of(actor), self.deps.clock.now());
-        self.write(move |c| wanted.into_iter().map(|rule| create_rule(c, &caller, rule, now)).collect()).await
+        let (caller, actor, now) = (Caller::of(actor), actor.clone(), self.deps.clock.now());
+        let made: Vec<SecurityGroupRule> = self
+            .write(move |c| {
+                let made = wanted.into_iter().map(|rule| create_rule(c, &caller, rule, now));
+                let made = made.collect::<Result<Vec<_>>>()?;
+                let groups: BTreeSet<SecurityGroupId> = made.iter().map(|rule| rule.group_id).collect();
+                for group in groups {
+                    follow_group(c, group, &actor, now)?;
+                }
+                Ok(made)
+            })
+            .await?;
+        self.deps.tasks.wake();
+        Ok(made)
     }
 
     pub async fn delete_rule(&self, actor: &Actor, id: SecurityGroupRuleId) -> Result<()> {
-        let (caller, now) = (Caller::of(actor), self.deps.clock.now());
+        let (caller, actor, now) = (Caller::of(actor), actor.clone(), self.deps.clock.now());
         self.write(move |c| {
             let rule = visible_rule(c, &caller, id)?;
             security_groups::delete_rule(c, id)?;
-            Ok(security_groups::touch(c, rule.group_id, now)?)
+            security_groups::touch(c, rule.group_id, now)?;
+            follow_group(c, rule.group_id, &actor, now)
         })
-        .await
+        .await?;
+        self.deps.tasks.wake();
+        Ok(())
     }
 }
 
