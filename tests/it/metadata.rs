@@ -5,7 +5,7 @@ use crate::sandbox;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::process::Command;
 
 #[test]
@@ -35,7 +35,7 @@ fn a_guest_learns_everything_from_the_metadata_service() {
     let port = http.get(&format!("/network/v2.0/ports?device_id={id}")).expect(200)["ports"][0].clone();
     let (mac, address) =
         (port["mac_address"].as_str().unwrap(), port["fixed_ips"][0]["ip_address"].as_str().unwrap());
-    let login = |command: &str| {
+    let login_at = |address: &str, command: &str| {
         let output = Command::new("ssh")
             .args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"])
             // A session that is cut off in the middle has to end too.
@@ -47,11 +47,30 @@ fn a_guest_learns_everything_from_the_metadata_service() {
             .unwrap();
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
+    let login = |command: &str| login_at(address, command);
     // The guest is up; its group lets nobody in before there is a rule for it, and not after it either.
     http.wait_console(id, "DWARFNOVA-GUEST ready", 60);
     assert_eq!(login("hostname"), None);
     let rule = http.let_in("tcp", Some(22));
     assert_eq!(until("an answer by SSH", 120, || login("hostname")), "asks");
+    let act = |body: Value| {
+        http.compute(Method::POST, &format!("/servers/{id}/action"), 1, Some(&body)).expect(202);
+    };
+
+    // A second address is of use at once, and of none once it is taken away.
+    act(json!({"addFixedIp": {"networkId": port["network_id"]}}));
+    let port = http.get(&format!("/network/v2.0/ports?device_id={id}")).expect(200)["ports"][0].clone();
+    let second = port["fixed_ips"][1]["ip_address"].as_str().unwrap();
+    assert_eq!(login(&format!("ip address add {second}/24 dev eth0 && hostname")).as_deref(), Some("asks"));
+    assert_eq!(until("an answer at the second address", 60, || login_at(second, "hostname")), "asks");
+    act(json!({"removeFixedIp": {"address": second}}));
+    until("no answer at the second address", 30, || login_at(second, "hostname").is_none().then_some(()));
+
+    // Out of its group it is not reached, and in it again it is, until the rule is gone.
+    act(json!({"removeSecurityGroup": {"name": "default"}}));
+    until("nobody to be let in", 30, || login("hostname").is_none().then_some(()));
+    act(json!({"addSecurityGroup": {"name": "default"}}));
+    assert_eq!(until("an answer by SSH again", 60, || login("hostname")), "asks");
     http.send(Method::DELETE, &format!("/network/v2.0/security-group-rules/{rule}"), &[], None).expect(204);
     until("nobody to be let in", 30, || login("hostname").is_none().then_some(()));
 

@@ -192,6 +192,8 @@ fn server_routes() -> Vec<Route> {
             Rule::Reader("os_compute_api:os-instance-actions:list"), servers::history::list),
         route!(GET "/servers/{id}/os-instance-actions/{request}", ALWAYS,
             Rule::Reader("os_compute_api:os-instance-actions:show"), servers::history::show),
+        route!(GET "/servers/{id}/os-security-groups", ALWAYS,
+            Rule::Reader("os_compute_api:os-security-groups:list"), servers::groups::list),
         route!(GET "/servers/{id}/diagnostics", until(47), Rule::Admin("os_compute_api:os-server-diagnostics"),
             servers::diagnostics::show_free),
         route!(GET "/servers/{id}/diagnostics", from(48), Rule::Admin("os_compute_api:os-server-diagnostics"),

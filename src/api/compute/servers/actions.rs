@@ -1,6 +1,8 @@
 //! `POST /servers/{id}/action`: one key says what is to be done, its value how.
 
-use super::{authorize, consoles, id, images, moves, power, rebuild, rescue, resize, shelve, tables};
+use super::{
+    addresses, authorize, consoles, groups, id, images, moves, power, rebuild, rescue, resize, shelve, tables,
+};
 use crate::api::call::{Call, Outcome, Reply};
 use crate::api::compute::request;
 use crate::api::compute::schema::{self, Schema, wire};
@@ -214,6 +216,48 @@ pub static ACTIONS: &[Action] = &[
         moves::migrate_live
     ),
     action!("evacuate", ALWAYS, Rule::Admin("os_compute_api:os-evacuate"), &moves::EVACUATE, moves::evacuate),
+    action!(
+        "addSecurityGroup",
+        ALWAYS,
+        Rule::Member("os_compute_api:os-security-groups:add"),
+        &tables::ANY_ACTION,
+        groups::add
+    ),
+    action!(
+        "removeSecurityGroup",
+        ALWAYS,
+        Rule::Member("os_compute_api:os-security-groups:remove"),
+        &tables::ANY_ACTION,
+        groups::remove
+    ),
+    action!(
+        "addFixedIp",
+        Window(0, 43),
+        Rule::Member("os_compute_api:os-multinic:add"),
+        &addresses::ADD_FIXED,
+        addresses::add_fixed
+    ),
+    action!(
+        "removeFixedIp",
+        Window(0, 43),
+        Rule::Member("os_compute_api:os-multinic:remove"),
+        &addresses::REMOVE_FIXED,
+        addresses::remove_fixed
+    ),
+    action!(
+        "addFloatingIp",
+        Window(0, 43),
+        Rule::Member("os_compute_api:os-floating-ips:add"),
+        &addresses::ADD_FLOATING,
+        addresses::add_floating
+    ),
+    action!(
+        "removeFloatingIp",
+        Window(0, 43),
+        Rule::Member("os_compute_api:os-floating-ips:remove"),
+        &addresses::REMOVE_FLOATING,
+        addresses::remove_floating
+    ),
     action!("resetNetwork", ALWAYS, Rule::Token, &tables::ANY_ACTION, gone),
 ];
 

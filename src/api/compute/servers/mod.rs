@@ -1,9 +1,11 @@
 //! `/servers`: servers as such. Their parts have files of their own: metadata, tags, addresses, actions.
 
 pub mod actions;
+mod addresses;
 pub mod consoles;
 mod create;
 pub mod diagnostics;
+pub mod groups;
 pub mod history;
 mod images;
 pub mod ips;

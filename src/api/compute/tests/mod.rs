@@ -1,5 +1,6 @@
 //! The API as a client sees it, on a cloud without a host.
 
+mod connectivity;
 mod golden;
 mod power;
 mod rebuild;

@@ -110,7 +110,12 @@ impl NetworksService {
 }
 
 /// Has the host follow what the store says of a network, once the transaction is on the disk.
-fn follow(connection: &Connection, network: NetworkId, actor: &Actor, now: Timestamp) -> Result<()> {
+pub(in crate::core::service) fn follow(
+    connection: &Connection,
+    network: NetworkId,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<()> {
     let task = NewTask {
         workflow: NetworkSync::NAME,
         subject: &format!("network/{network}"),

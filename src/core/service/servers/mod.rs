@@ -3,9 +3,11 @@
 //! Role rules are the router's; whether a server is the caller's is asked here. One that is not looks unknown.
 
 mod actions;
+mod addresses;
 mod admission;
 mod create;
 pub mod diagnostics;
+mod groups;
 mod labels;
 mod moves;
 mod password;
@@ -37,6 +39,7 @@ use crate::store::server_actions::ActionPage;
 use crate::store::server_list::ListError;
 use crate::store::{Connection, StoreError, server_actions, server_list, server_ports, servers};
 pub use actions::ResetTo;
+pub use groups::ServerGroups;
 use jiff::Timestamp;
 pub use moves::LiveMigration;
 pub use shelve::Destination;
