@@ -8,6 +8,7 @@ use super::dhcp::{self, Reservation};
 use super::guard::Guard;
 pub use super::guard::check as check_guard;
 use super::lease::{self, Lease};
+use super::leftover;
 use super::network_xml::{self, Found, Frame};
 use super::{HostNetwork, HostNetworkSpec, HostPortSpec, NetError, NetworkMode, ranges};
 use crate::core::firewall::NetworkRules;
@@ -22,6 +23,7 @@ use ipnet::Ipv4Net;
 use std::io;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use uuid::Uuid;
 use virt::connect::Connect;
 use virt::error::{Error, ErrorNumber};
@@ -70,10 +72,11 @@ impl LibvirtNetwork {
         work: impl FnOnce(&Host) -> Result<T, NetError> + Send + 'static,
     ) -> Result<T, NetError> {
         let (owner, call) = (self.installation, Call { name, seconds: SECONDS, lane: Lane::OneByOne(id.0) });
+        let runtime = Handle::current();
         // The link's own errors are about the call; those about networks travel inside its result.
         self.connection
             .call(call, move |connect| {
-                let host = Host { connect, id, owner, call: name };
+                let host = Host { connect, id, owner, call: name, runtime };
                 match work(&host) {
                     Err(NetError::Hypervisor(error)) => Err(error),
                     result => Ok(result),
@@ -89,6 +92,8 @@ struct Host<'a> {
     id: NetworkId,
     owner: Uuid,
     call: &'static str,
+    /// What programs are run on.
+    runtime: Handle,
 }
 
 /// Which of a network's two faces: what runs, and what is stored for the next start.
@@ -179,16 +184,33 @@ impl Host<'_> {
         if self.is_active(network)? {
             return Ok(());
         }
-        match network.create() {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                if self.is_active(network)? {
-                    Ok(())
-                } else {
-                    Err(self.failed(error))
-                }
-            }
+        let name = super::host_name(self.id);
+        if leftover::end_dnsmasq(&name)
+            .map_err(|error| NetError::Failed(format!("the old dnsmasq of {name}: {error}")))?
+        {
+            tracing::warn!(network = %self.id, "the dnsmasq of a network that did not run was ended");
         }
+        let Err(error) = network.create() else { return Ok(()) };
+        if self.is_active(network)? {
+            return Ok(());
+        }
+        let again = if self.remove_abandoned_bridge()? { network.create() } else { Err(error) };
+        again.map_err(|error| self.failed(error))
+    }
+
+    /// Removes the bridge that a libvirtd left which died while it started this network. The network must not run. Says
+    /// whether there was one.
+    fn remove_abandoned_bridge(&self) -> Result<bool, NetError> {
+        let (bridge, mac) = (network_xml::bridge_name(self.id), network_xml::bridge_mac(self.id));
+        let failed =
+            |error: &dyn std::fmt::Display| NetError::Failed(format!("the bridge {bridge}: {error}"));
+        if !leftover::is_abandoned_bridge(&bridge, &mac).map_err(|error| failed(&error))? {
+            return Ok(false);
+        }
+        tracing::warn!(network = %self.id, bridge, "a bridge was left over from an earlier start and is removed");
+        let command = Command::new("ip").args(["link", "delete", "dev", &bridge, "type", "bridge"]);
+        self.runtime.block_on(command.run()).map_err(|error| failed(&error))?;
+        Ok(true)
     }
 
     /// Starts a dnsmasq that died.

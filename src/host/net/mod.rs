@@ -7,6 +7,7 @@ mod dhcp;
 pub mod fake;
 mod guard;
 mod lease;
+mod leftover;
 pub mod libvirt;
 mod network_xml;
 mod ranges;

@@ -44,7 +44,7 @@ pub fn bridge_name(id: NetworkId) -> String {
 }
 
 /// The hardware address of the gateway. Fixed, so that guests do not see it change when the network is made anew.
-fn bridge_mac(id: NetworkId) -> String {
+pub fn bridge_mac(id: NetworkId) -> String {
     let bytes = id.0.as_bytes();
     format!("52:54:00:{:02x}:{:02x}:{:02x}", bytes[0], bytes[1], bytes[2])
 }

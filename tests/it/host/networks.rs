@@ -1,11 +1,13 @@
 //! Networks: reservations as a DHCP client sees them, repairs, and those of others.
 
-use super::surroundings::{Installation, PATIENCE, run, shared, signal, virsh};
+use super::surroundings::{
+    Installation, PATIENCE, alone, kill_libvirtd, run, shared, signal, start_libvirtd, virsh,
+};
 use dwarfnova::core::firewall::{GroupRules, NetworkRules, PortRules};
 use dwarfnova::core::ids::{NetworkId, PortId, SecurityGroupId};
 use dwarfnova::core::security_group::{Direction, Ethertype, Remote, RuleSpec};
 use dwarfnova::host::hypervisor::spec::{NicAttachment, NicModel, NicSpec};
-use dwarfnova::host::hypervisor::{DomainState, Hypervisor};
+use dwarfnova::host::hypervisor::{DomainState, Hypervisor, HypervisorError};
 use dwarfnova::host::net::libvirt::LibvirtNetwork;
 use dwarfnova::host::net::{HostNetwork, HostNetworkSpec, HostPortSpec, NetError, tap_name};
 use ipnet::Ipv4Net;
@@ -209,6 +211,68 @@ async fn a_dead_dnsmasq_is_started_again() {
     assert_eq!(virsh(&["net-dumpxml", &it.name()]), before);
     let computer = Computer::plug(&it.bridge(), &port);
     assert_eq!(computer.ask(it.here.folder.path()), Some(port.address.to_string()));
+    it.network.remove_network(it.spec.id).await.unwrap();
+}
+
+/// A libvirtd that dies while it starts a network knows nothing of the bridge afterwards, nor of the dnsmasq.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_libvirtd_did_not_survive_is_made_up_for() {
+    let Some(_turn) = alone("networks::a_start_that_libvirtd_did_not_survive_is_made_up_for").await else {
+        return;
+    };
+    let it = Surroundings::new().await;
+    let port = it.port(20, None);
+    it.network.ensure_port(it.spec.id, &port).await.unwrap();
+    let spec = HostNetworkSpec { ports: vec![port.clone()], ..it.spec.clone() };
+    let (bridge, name) = (it.bridge(), it.name());
+    let dnsmasq = std::fs::read_to_string(format!("/run/libvirt/network/{name}.pid")).unwrap();
+    kill_libvirtd();
+    std::fs::remove_file(format!("/run/libvirt/network/{name}.xml")).unwrap();
+    start_libvirtd();
+    assert!(!virsh(&["net-list", "--name"]).contains(&name), "libvirt has not forgotten that it runs");
+    assert!(Path::new("/proc").join(dnsmasq.trim()).exists());
+
+    // The first call finds out that the connection is gone, perhaps.
+    let mut tried = it.network.ensure_network(&spec).await;
+    for _ in 0..100 {
+        if !matches!(&tried, Err(NetError::Hypervisor(error)) if matches!(error, HypervisorError::Unreachable(_)))
+        {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tried = it.network.ensure_network(&spec).await;
+    }
+    tried.unwrap();
+    assert!(!Path::new("/proc").join(dnsmasq.trim()).exists(), "two answer guests");
+    let computer = Computer::plug(&bridge, &port);
+    assert_eq!(computer.ask(it.here.folder.path()), Some(port.address.to_string()));
+    drop(computer);
+    it.network.remove_network(spec.id).await.unwrap();
+    assert!(!Path::new("/sys/class/net").join(&bridge).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_in_the_way_is_removed_only_if_it_is_ours_and_empty() {
+    let Some(_turn) = shared("networks::a_bridge_in_the_way_is_removed_only_if_it_is_ours_and_empty").await
+    else {
+        return;
+    };
+    let it = Surroundings::new().await;
+    let bridge = it.bridge();
+    let mac = std::fs::read_to_string(format!("/sys/class/net/{bridge}/address")).unwrap();
+    virsh(&["net-destroy", &it.name()]);
+    run("ip", &["link", "add", "name", &bridge, "address", "52:54:00:ff:ff:ff", "type", "bridge"]);
+    let refused = it.network.ensure_network(&it.spec).await.unwrap_err().to_string();
+    assert!(refused.contains("File exists"), "{refused}");
+
+    run("ip", &["link", "set", "dev", &bridge, "address", mac.trim()]);
+    run("ip", &["link", "add", "name", "plugged", "master", &bridge, "type", "dummy"]);
+    let refused = it.network.ensure_network(&it.spec).await.unwrap_err().to_string();
+    assert!(refused.contains("File exists"), "{refused}");
+
+    run("ip", &["link", "delete", "dev", "plugged"]);
+    it.network.ensure_network(&it.spec).await.unwrap();
+    assert!(virsh(&["net-list", "--name"]).contains(&it.name()));
     it.network.remove_network(it.spec.id).await.unwrap();
 }
 
