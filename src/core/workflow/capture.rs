@@ -86,10 +86,15 @@ fn publish_copy<'a, S: Capturing>(
     let (server, image) = (state.task().server, state.image());
     Box::pin(async move {
         publish(env, &env.load(server).await?.server, image, env.now()).await?;
-        if !S::VITAL || env.store.read(move |c| images::get(c, image)).await?.is_some() {
+        if !S::VITAL {
             return Ok(());
         }
-        Err(StepError::new(409, format!("Image {image} was deleted while the server was being shelved.")))
+        if env.store.read(move |c| images::get(c, image)).await?.is_none() {
+            let words = format!("Image {image} was deleted while the server was being shelved.");
+            return Err(StepError::new(409, words));
+        }
+        // Last, since a server that was suspended and could not be shelved is suspended still.
+        env.hypervisor.discard_saved(server).await.blame("Letting the guest's saved memory go")
     })
 }
 

@@ -20,7 +20,7 @@ use crate::core::server::Shelved;
 use crate::core::server::state::{TaskState, VmState};
 use crate::host::hypervisor::DomainState;
 use crate::store::servers::{self, Outcome};
-use crate::store::{Connection, StoreError, images};
+use crate::store::{Connection, StoreError, images, server_actions, tasks};
 use crate::task::{Cause, Step, StepContext, StepFuture, TaskInfo};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -80,8 +80,8 @@ impl Verb for ServerShelve {
     }
 
     /// With an offload at once they go on until that is over.
-    fn ends_events(state: &ShelveState) -> bool {
-        state.offload_after != 0
+    fn ends_events(_: &ShelveState) -> bool {
+        false
     }
 
     fn done(
@@ -93,12 +93,15 @@ impl Verb for ServerShelve {
         let server = state.task.server;
         let shelved = Shelved { image_id: state.image, at: now };
         servers::set_shelved(c, server, Some(&shelved))?;
-        if state.offload_after == 0 {
+        // Whoever took its place after the last step decides about the server first.
+        let given_way = tasks::get(c, info.id)?.is_some_and(|task| task.preempted);
+        if given_way || state.offload_after != 0 {
+            due::arrange(c, server, Occasion::Offload, state.offload_after, now)?;
+            server_actions::finish_events(c, state.task.action, None, now)?;
+        } else {
             let offload = OffloadState { task: state.task.clone(), event: false };
             enqueue::<ServerOffload>(c, server, &offload, &info.request_id, now)?;
             servers::begin(c, server, TaskState::ShelvingOffloading, now)?;
-        } else {
-            due::arrange(c, server, Occasion::Offload, state.offload_after, now)?;
         }
         record::off(c, server, VmState::Shelved, now)
     }

@@ -1,4 +1,5 @@
-//! Takes a server out of service without losing it: its guest goes off, and until its time is over it can be restored.
+//! Takes a server out of service without losing it: its guest goes off, and until its time is over it can be restored, to
+//! its own disks. A resize that waits for a decision is confirmed by that, a rescue and a shelving are over.
 //!
 //! ```text
 //! soft-deleting -> soft-delete
@@ -8,10 +9,11 @@ use super::due::{self, Occasion};
 use super::record;
 use super::server_shelve::forget;
 use super::verb::Verb;
-use super::{ServerEnv, ServerTask, bring_up};
+use super::{Blame, ServerEnv, ServerTask, bring_up};
+use crate::core::server::migration::MigrationStatus;
 use crate::core::server::state::{TaskState, VmState};
 use crate::store::servers::{self, Outcome};
-use crate::store::{Connection, StoreError};
+use crate::store::{Connection, StoreError, server_migrations};
 use crate::task::{Step, StepContext, StepFuture, TaskInfo};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -55,8 +57,13 @@ impl Verb for ServerSoftDelete {
         now: Timestamp,
     ) -> Result<Outcome, StoreError> {
         let server = state.task.server;
-        // A shelved server that is restored comes back from its own disk.
         forget(c, server, &info.request_id, now)?;
+        servers::set_rescue(c, server, None)?;
+        if let Some(resize) = servers::get(c, server)?.and_then(|row| row.resize) {
+            // The layers of its disks come together with the next resize.
+            servers::set_resize(c, server, None)?;
+            server_migrations::set_status(c, resize.number, MigrationStatus::Confirmed, now)?;
+        }
         servers::set_soft_deleted(c, server, Some(now))?;
         due::arrange(c, server, Occasion::Reclaim, state.reclaim_after, now)?;
         record::off(c, server, VmState::SoftDelete, now)
@@ -64,7 +71,17 @@ impl Verb for ServerSoftDelete {
 }
 
 fn power_off<'a>(env: &'a ServerEnv, state: &'a mut SoftDeleteState, _: &'a StepContext) -> StepFuture<'a> {
-    Box::pin(async move { bring_up::cut_power(env, state.task.server).await })
+    Box::pin(async move {
+        let id = state.task.server;
+        bring_up::cut_power(env, id).await?;
+        let mut subject = env.load(id).await?;
+        if subject.server.rescue.take().is_some() {
+            bring_up::define(env, &subject).await?;
+        }
+        // Also what an unrescue left that had to give way.
+        env.storage.remove_rescue(id).await.blame("Removing the rescue disk")?;
+        env.hypervisor.discard_saved(id).await.blame("Letting the guest's saved memory go")
+    })
 }
 
 fn power_on<'a>(

@@ -4,6 +4,7 @@
 mod cases;
 mod images;
 mod resize;
+mod soft_delete;
 
 pub use cases::rebuild;
 

@@ -6,6 +6,7 @@
 use super::testing::{Bench, FLAVOR, Process, WIDE, owner};
 use crate::core::ids::ServerId;
 use crate::core::reconcile::power_sync::sync_all;
+use crate::core::server::node::Node;
 use crate::core::server::state::{PowerState, VmState};
 use crate::core::service::servers::{Destination, NewImage};
 use crate::core::{Kind, Result};
@@ -28,6 +29,8 @@ enum Expected {
     Rescued,
     /// Shelved, and nothing of it on the host.
     Shelved,
+    /// Deleted, and still to be had back.
+    SoftDeleted,
     /// Resized, and not yet confirmed.
     Resized {
         /// Whether it was active before.
@@ -60,11 +63,14 @@ enum Verb {
     Resize,
     Confirm,
     Revert,
+    SoftDelete,
+    Restore,
+    /// For good.
     Delete,
 }
 
 impl Verb {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 21] = [
         Self::Start,
         Self::Stop,
         Self::RebootSoft,
@@ -83,6 +89,8 @@ impl Verb {
         Self::Resize,
         Self::Confirm,
         Self::Revert,
+        Self::SoftDelete,
+        Self::Restore,
         Self::Delete,
     ];
 
@@ -107,6 +115,8 @@ impl Verb {
             Self::Resize => ("server_resize", &["prep", "migrating", "migrated", "finish"]),
             Self::Confirm => ("server_resize_confirm", &["confirm"]),
             Self::Revert => ("server_resize_revert", &["power_off", "disks", "finish", "stopped"]),
+            Self::SoftDelete => ("server_soft_delete", &["power_off"]),
+            Self::Restore => ("server_restore", &["power_on"]),
             Self::Delete => ("server_delete", &["domain", "remains"]),
         }
     }
@@ -115,10 +125,14 @@ impl Verb {
     fn leads(self, from: Expected) -> Option<Expected> {
         match (self, from) {
             (_, Expected::Deleted) => None,
-            (Self::Delete, _) => Some(Expected::Deleted),
+            // What is not on the host has nothing to come back to.
+            (Self::Delete, _) | (Self::SoftDelete, Expected::Shelved) => Some(Expected::Deleted),
             (_, Expected::Unsure) => Some(Expected::Unsure),
-            (Self::Unrescue, Expected::Rescued) => Some(Expected::Active),
-            (_, Expected::Rescued) => None,
+            (Self::SoftDelete, _) => Some(Expected::SoftDeleted),
+            (Self::Unrescue, Expected::Rescued) | (Self::Restore, Expected::SoftDeleted) => {
+                Some(Expected::Active)
+            }
+            (_, Expected::Rescued | Expected::SoftDeleted) => None,
             (Self::Rebuild, Expected::Active | Expected::Stopped) => Some(from),
             (Self::Rescue, Expected::Active | Expected::Stopped) => Some(Expected::Rescued),
             (Self::RebootHard, Expected::Resized { .. }) => None,
@@ -328,7 +342,9 @@ impl System {
                 }
                 Verb::Confirm => servers.confirm_resize(&owner, id).await,
                 Verb::Revert => servers.revert_resize(&owner, id).await,
-                Verb::Delete => servers.delete(&owner, id, false).await,
+                Verb::SoftDelete => servers.delete(&owner, id, false).await,
+                Verb::Restore => servers.restore(&owner, id).await,
+                Verb::Delete => servers.delete(&owner, id, true).await,
             }
         })
     }
@@ -371,7 +387,8 @@ impl StateMachineTest for Walk {
 
     fn init_test(_: &Vec<Expected>) -> System {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let bench = Bench::new();
+        // Longer than any time that can be told: nothing is ever due.
+        let bench = Bench::with_node(Node { reclaim_seconds: i64::MAX, ..Node::roomy() });
         let process = Some(runtime.block_on(bench.start()));
         System { runtime, bench, process, ids: Vec::new() }
     }
@@ -487,6 +504,10 @@ impl StateMachineTest for Walk {
                     assert_eq!(row.vm_state, VmState::ShelvedOffloaded, "{row:?}");
                     assert!(row.host.is_none() && domain.is_none() && !has_files, "{row:?} {domain:?}");
                 }
+                Expected::SoftDeleted => {
+                    assert_eq!(row.vm_state, VmState::SoftDelete, "{row:?}");
+                    assert!(row.soft_deleted_at.is_some() && domain.is_some() && has_files, "{row:?}");
+                }
                 Expected::Resized { on, .. } => {
                     assert_eq!(row.vm_state, VmState::Resized, "{row:?}");
                     assert_eq!(domain == Some(DomainState::Running), *on, "{row:?} {domain:?}");
@@ -499,6 +520,11 @@ impl StateMachineTest for Walk {
                     VmState::Stopped => {
                         assert!(matches!(domain, Some(DomainState::ShutOff | DomainState::Crashed)));
                     }
+                    VmState::Deleted => {
+                        assert!(domain.is_none() && !has_files);
+                        continue;
+                    }
+                    VmState::SoftDelete => assert!(domain.is_some() && has_files),
                     VmState::Error if row.host.is_none() => assert!(domain.is_none() && !has_files),
                     VmState::Error | VmState::Paused | VmState::Suspended | VmState::Rescued => {}
                     other => panic!("{other} after a fault"),

@@ -60,9 +60,13 @@ impl Servers {
     }
 }
 
-/// Whether there is something to come back to: one that never was, or is not on the host, is deleted at once.
+/// Whether there is something to come back to: one that never was, or is not on the host, or is just leaving it or coming
+/// to it, is deleted at once.
 fn can_wait(server: &Server) -> bool {
-    server.launched_at.is_some() && server.host.is_some()
+    server.launched_at.is_some()
+        && server.host.is_some()
+        && server.vm_state != VmState::ShelvedOffloaded
+        && server.task_state != Some(TaskState::ShelvingOffloading)
 }
 
 fn soft_delete(
@@ -72,7 +76,8 @@ fn soft_delete(
     reclaim_after: i64,
     now: Timestamp,
 ) -> Result<()> {
-    if server.vm_state == VmState::SoftDelete || server.task_state == Some(TaskState::SoftDeleting) {
+    let deleted = server.vm_state == VmState::SoftDelete && server.task_state != Some(TaskState::Restoring);
+    if deleted || server.task_state == Some(TaskState::SoftDeleting) {
         return Ok(());
     }
     let ran = server.vm_state == VmState::Active;
