@@ -7,6 +7,7 @@ mod rebuild;
 mod rescue;
 mod resize;
 mod shelve;
+mod sleep;
 mod snapshot;
 
 use crate::harness::{Answer, Http, until};

@@ -8,41 +8,41 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-struct Guest {
-    http: Http,
-    id: String,
+pub(super) struct Guest {
+    pub http: Http,
+    pub id: String,
     /// Its domain.
-    name: String,
+    pub name: String,
 }
 
 impl Guest {
-    fn act(&self, action: &str, value: Value) {
+    pub fn act(&self, action: &str, value: Value) {
         let body = json!({ action: value });
         let answer = self.http.compute(Method::POST, &format!("/servers/{}/action", self.id), 1, Some(&body));
         assert_eq!(answer.status, 202, "{action}: {}", answer.body);
     }
 
-    fn console(&self) -> String {
+    pub fn console(&self) -> String {
         let body = json!({"os-getConsoleOutput": {}});
         let path = format!("/servers/{}/action", self.id);
         let answer = self.http.compute(Method::POST, &path, 1, Some(&body)).expect(200);
         answer["output"].as_str().unwrap().to_owned()
     }
 
-    fn count(&self, word: &str) -> usize {
+    pub fn count(&self, word: &str) -> usize {
         self.console().matches(&format!("DWARFNOVA-GUEST {word}")).count()
     }
 
-    fn lives(&self) {
+    pub fn lives(&self) {
         let before = self.count("tick");
         until("the guest's next sign of life", 60, || (self.count("tick") > before).then_some(()));
     }
 
-    fn domstate(&self) -> String {
+    pub fn domstate(&self) -> String {
         virsh(&["domstate", &self.name]).unwrap_or_default()
     }
 
-    fn saved(&self) -> PathBuf {
+    pub fn saved(&self) -> PathBuf {
         PathBuf::from(format!("/var/lib/libvirt/qemu/save/{}.save", self.name))
     }
 
@@ -53,7 +53,7 @@ impl Guest {
     }
 
     /// Waits for a status and tells how long it took.
-    fn becomes(&self, status: &str, seconds: u64) -> Duration {
+    pub fn becomes(&self, status: &str, seconds: u64) -> Duration {
         let begun = Instant::now();
         self.http.wait_for(&self.id, status, seconds);
         begun.elapsed()
@@ -66,7 +66,7 @@ impl Guest {
     }
 }
 
-fn boot(http: Http) -> Guest {
+pub(super) fn boot(http: Http) -> Guest {
     let image = http.image("guest", &guest_image());
     let wish = json!({"server": {"name": "sleeper", "imageRef": image, "flavorRef": "42", "networks": "auto",
         "metadata": {"tick": "1"}}});
