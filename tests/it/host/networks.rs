@@ -266,7 +266,8 @@ async fn a_bridge_in_the_way_is_removed_only_if_it_is_ours_and_empty() {
     assert!(refused.contains("File exists"), "{refused}");
 
     run("ip", &["link", "set", "dev", &bridge, "address", mac.trim()]);
-    run("ip", &["link", "add", "name", "plugged", "master", &bridge, "type", "dummy"]);
+    run("ip", &["link", "add", "name", "plugged", "type", "veth", "peer", "name", "far"]);
+    run("ip", &["link", "set", "dev", "plugged", "master", &bridge]);
     let refused = it.network.ensure_network(&it.spec).await.unwrap_err().to_string();
     assert!(refused.contains("File exists"), "{refused}");
 

@@ -38,7 +38,10 @@ fn counters(facts: &Facts, scope: &str, invariant: u8, verdict: &mut Verdict) {
     let mut sums: BTreeMap<&str, Usage> = BTreeMap::new();
     let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     for server in facts.rows.living() {
-        let id = if scope == "project" { Some(server.project.as_str()) } else { server.host.as_deref() };
+        let is_project = scope == "project";
+        // One that can still be restored costs its project nothing.
+        let pays = is_project && server.vm_state != "soft-delete";
+        let id = if is_project { pays.then_some(server.project.as_str()) } else { server.host.as_deref() };
         let Some(id) = id else { continue };
         let sum = sums.entry(id).or_insert_with(|| Usage {
             scope: scope.to_owned(),
@@ -49,6 +52,13 @@ fn counters(facts: &Facts, scope: &str, invariant: u8, verdict: &mut Verdict) {
         sum.cores += number(server.vcpus);
         sum.ram_mib += number(server.ram_mib);
         sum.disk_mib += number((server.disk_gib + server.ephemeral_gib) * 1024 + server.swap_mib);
+        if let Some(resize) = server.resize.as_ref().filter(|_| !is_project) {
+            // The host keeps room for the way back: both disks are there, and either guest may run.
+            let old = |name: &str| resize["old_flavor"][name].as_u64().unwrap_or_default();
+            sum.cores += number(old("vcpus").saturating_sub(server.vcpus));
+            sum.ram_mib += number(old("ram_mib").saturating_sub(server.ram_mib));
+            sum.disk_mib += number((old("disk_gib") + old("ephemeral_gib")) * 1024 + old("swap_mib"));
+        }
     }
     for counted in facts.rows.usage.iter().filter(|counted| counted.scope == scope) {
         let nothing = Usage { scope: counted.scope.clone(), id: counted.id.clone(), ..Usage::default() };

@@ -557,6 +557,22 @@ fn i12_and_i13_counters() {
         });
     });
     finds(13, |facts| facts.rows.usage[1].ram_mib = 0);
+    let old = json!({"vcpus": 3, "ram_mib": 32, "disk_gib": 2, "ephemeral_gib": 1, "swap_mib": 5});
+    finds(13, |facts| facts.rows.servers[0].resize = Some(json!({"old_flavor": old})));
+}
+
+/// A resize that waits is paid for by the host alone, a server that can be restored by no project.
+#[test]
+fn what_waits_is_counted_where_it_is() {
+    let found = broken(|facts| {
+        let old = json!({"vcpus": 3, "ram_mib": 32, "disk_gib": 2, "ephemeral_gib": 1, "swap_mib": 5});
+        facts.rows.servers[0].resize = Some(json!({"old_flavor": old}));
+        facts.rows.servers[0].vm_state = "soft-delete".into();
+        let host = &mut facts.rows.usage[1];
+        (host.cores, host.disk_mib) = (host.cores + 2, host.disk_mib + 3 * 1024 + 5);
+        facts.rows.usage[0] = Usage { scope: "project".into(), id: "p".into(), ..Usage::default() };
+    });
+    assert!(!found.contains(&12) && !found.contains(&13), "{found:?}");
 }
 
 #[test]
