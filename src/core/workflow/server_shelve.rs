@@ -79,7 +79,7 @@ impl Verb for ServerShelve {
         &state.task
     }
 
-    /// With an offload at once they go on until that is over.
+    /// Its end says so itself: with an offload at once they go on until that is over.
     fn ends_events(_: &ShelveState) -> bool {
         false
     }
