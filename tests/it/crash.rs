@@ -199,7 +199,7 @@ impl Circle {
         }
     }
 
-    fn boots_again(&self, anew: bool) {
+    fn boots_again(&mut self, anew: bool) {
         let path = format!("/servers/{}/action", self.id);
         let log = || {
             let body = json!({"os-getConsoleOutput": {}});
@@ -210,6 +210,7 @@ impl Circle {
         let before = boots(&log());
         let reboot = json!({"reboot": {"type": "HARD"}});
         self.http.compute(Method::POST, &path, 1, Some(&reboot)).expect(202);
+        self.asked += 1;
         self.http.wait_for(&self.id, "ACTIVE", 60);
         until("the guest to boot again", 180, || {
             let log = log();
