@@ -111,9 +111,12 @@ pub struct PortChanges {
 }
 
 impl PortChanges {
-    /// Whether the host has to let other packets through than before.
-    pub fn concern_the_filter(&self) -> bool {
-        self.security_groups.is_some() || self.port_security.is_some() || self.allowed_pairs.is_some()
+    /// Whether the host has to let other packets through than before, or to give out another address.
+    pub fn concern_the_host(&self) -> bool {
+        self.fixed_ips.is_some()
+            || self.security_groups.is_some()
+            || self.port_security.is_some()
+            || self.allowed_pairs.is_some()
     }
 }
 

@@ -38,7 +38,7 @@ impl NetworksService {
         let changed = self
             .write(move |c| {
                 let (port, network) = visible(c, &caller, id)?;
-                let refilter = port.is_of_server() && changes.concern_the_filter();
+                let refilter = port.is_of_server() && changes.concern_the_host();
                 let changed = update(c, &caller, port, &network, changes, now)?;
                 if refilter {
                     follow(c, network.id, &actor, now)?;
@@ -240,12 +240,7 @@ fn update(
             only_network_owner(caller, network, "update_port:fixed_ips:ip_address")?;
         }
         let subnets = store::subnets_of(connection, network.id)?;
-        let fixed_ips = ports::allocate(connection, network.id, &subnets, Some(&requests), port.id)?;
-        // The host lets a guest use only the addresses that its NIC was plugged in with.
-        if fixed_ips != port.fixed_ips && port.is_of_server() {
-            return Err(attached(&port));
-        }
-        port.fixed_ips = fixed_ips;
+        port.fixed_ips = ports::allocate(connection, network.id, &subnets, Some(&requests), port.id)?;
     }
     if let Some(secured) = changes.port_security.filter(|secured| *secured != port.port_security_enabled) {
         only_network_owner(caller, network, "update_port:port_security_enabled")?;
