@@ -74,6 +74,7 @@ fn on_the_host(daemon: &Daemon, id: &str, image: &str) {
     let value = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
     let installation = value("SELECT value FROM setting WHERE key = 'installation'");
     let (port, network) = (value("SELECT id FROM port"), value("SELECT id FROM network"));
+    let group = value("SELECT security_group_id FROM port_security_group");
     daemon.finds(18, &[], "two processes with the database");
     drop(connection);
     daemon.check("there is one again");
@@ -99,13 +100,25 @@ fn on_the_host(daemon: &Daemon, id: &str, image: &str) {
     daemon.finds(6, &[], "a base that can be written");
     fs::set_permissions(&base, mode).unwrap();
 
-    let table = format!("dwarfnova_{}", &installation[..8]);
-    let chain = format!("from_{}", &network.replace('-', "")[..11]);
-    let element = format!("{{ \"tap{}\" : jump {chain} }}", &port[..11]);
-    run("nft", &["delete", "element", "bridge", &table, "by_port", &element]);
-    daemon.finds(11, &[], "a port that nobody watches");
-    run("nft", &["add", "element", "bridge", &table, "by_port", &element]);
-    daemon.check("the port is watched again");
+    let table = format!("dwarfnova_{}_{}", &installation[..8], &network[..8]);
+    for (map, way) in [("senders", "egress"), ("receivers", "ingress")] {
+        let chain = format!("port_{way}_{}", port.replace('-', ""));
+        let element = format!("{{ \"tap{}\" : goto {chain} }}", &port[..11]);
+        run("nft", &["delete", "element", "bridge", &table, map, &element]);
+        daemon.finds(11, &[], "a port that nobody watches");
+        run("nft", &["add", "element", "bridge", &table, map, &element]);
+        daemon.check("the port is watched again");
+        run("nft", &["insert", "rule", "bridge", &table, &chain, "accept"]);
+        daemon.finds(11, &[], "a port for which everything passes");
+        run("nft", &["flush", "chain", "bridge", &table, &chain]);
+        let first = if way == "egress" { "honest" } else { "arriving" };
+        let group = format!("group_{way}_{}", group.replace('-', ""));
+        for rule in [&["jump", first][..], &["jump", group.as_str()], &["drop"]] {
+            let place = ["add", "rule", "bridge", table.as_str(), chain.as_str()];
+            run("nft", &[&place[..], rule].concat());
+        }
+        daemon.check("the port's rules are back");
+    }
 
     let folder = format!("/var/lib/libvirt/dnsmasq/dwarfnova-{}.reservations", &network[..8]);
     let file = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
@@ -114,7 +127,7 @@ fn on_the_host(daemon: &Daemon, id: &str, image: &str) {
     daemon.finds(10, &[], "a lost reservation");
     fs::write(&file, content).unwrap();
     run("ip", &["tuntap", "add", "tap-stray", "mode", "tap"]);
-    run("ip", &["link", "set", "tap-stray", "master", &format!("dn-{}", &chain[5..])]);
+    run("ip", &["link", "set", "tap-stray", "master", &format!("dn-{}", &network.replace('-', "")[..11])]);
     daemon.finds(19, &[], "a device of nobody on the bridge");
     run("ip", &["link", "delete", "tap-stray"]);
 

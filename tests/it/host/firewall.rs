@@ -64,13 +64,12 @@ fn asks(from: Option<&Computer>, kind: &str, to: Ipv4Addr, port: &str, seconds: 
         "ping" => vec!["busybox", "ping", "-c", "1", "-W", seconds, "-s", port, &to],
         _ => vec!["python3", "-c", CLIENT, kind, &to, port, seconds],
     };
-    let mut command = match from {
-        Some(computer) => computer.command(&words),
-        None => {
-            let mut command = Command::new(words[0]);
-            command.args(&words[1..]);
-            command
-        }
+    let mut command = if let Some(computer) = from {
+        computer.command(&words)
+    } else {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
+        command
     };
     command.output().unwrap().status.success()
 }

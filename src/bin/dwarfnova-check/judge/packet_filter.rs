@@ -224,7 +224,9 @@ fn table_of(facts: &Facts, ports: &[&Port]) -> Guard {
             guard.entry(set.to_owned()).or_default().push(format!("element \"{tap}\" {element}"));
         };
         let macs: BTreeSet<&String> = port.pairs.iter().map(|(mac, _)| mac).chain([&port.mac]).collect();
-        macs.iter().for_each(|mac| add("set macs", format!(". {mac}")));
+        for mac in macs {
+            add("set macs", format!(". {mac}"));
+        }
         for range in ranges(port) {
             let text = if range.prefix_len() == 32 { range.addr().to_string() } else { range.to_string() };
             add("set addresses", format!(". {text}"));

@@ -97,8 +97,7 @@ fn groups_of(c: &Connection, actor: &Actor, id: ServerId) -> Result<ServerGroups
     }
     let ids: Vec<SecurityGroupId> = found.groups.iter().map(|group| group.id).collect();
     found.rules = security_groups::rules_of(c, &ids)?;
-    let remotes: BTreeSet<SecurityGroupId> =
-        found.rules.values().flatten().filter_map(|rule| remote_of(rule)).collect();
+    let remotes: BTreeSet<SecurityGroupId> = found.rules.values().flatten().filter_map(remote_of).collect();
     for remote in remotes {
         found.remotes.extend(security_groups::get(c, remote)?.filter(seen).map(|group| (remote, group)));
     }
