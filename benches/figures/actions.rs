@@ -27,20 +27,20 @@ fn deeds(image: &str) -> Vec<Deed> {
     let deed = |name, body, status, bare| Deed { name, body, status, bare };
     vec![
         deed("pause", json!({"pause": null}), "PAUSED", |bare| {
-            _ = bare.domain.suspend().unwrap();
+            bare.domain.suspend().unwrap();
         }),
         deed("unpause", json!({"unpause": null}), "ACTIVE", |bare| {
-            _ = bare.domain.resume().unwrap();
+            bare.domain.resume().unwrap();
         }),
         deed("suspend", json!({"suspend": null}), "SUSPENDED", |bare| {
-            _ = bare.domain.managed_save(0).unwrap();
+            bare.domain.managed_save(0).unwrap();
         }),
         deed("resume", json!({"resume": null}), "ACTIVE", |bare| {
-            _ = bare.domain.create().unwrap();
+            bare.domain.create().unwrap();
         }),
         deed("stop at once", json!({"os-stop": null}), "SHUTOFF", |bare| bare.domain.destroy().unwrap()),
         deed("start", json!({"os-start": null}), "ACTIVE", |bare| {
-            _ = bare.domain.create().unwrap();
+            bare.domain.create().unwrap();
         }),
         deed("hard reboot", json!({"reboot": {"type": "HARD"}}), "ACTIVE", Bare::again),
         deed("rescue", json!({"rescue": null}), "RESCUE", Bare::over_a_layer),

@@ -110,8 +110,8 @@ fn expected(facts: &Facts) -> Vec<Expected<'_>> {
             });
         let owner = |port: &Port| facts.rows.living().find(|server| server.id == port.device);
         // Those of a server that was taken off the host wait for it to come back.
-        let here = |server: &Option<&Server>| server.is_none_or(|server| server.host.is_some());
-        let ports = ports.map(|port| (port, owner(port))).filter(|(_, server)| here(server)).collect();
+        let here = |server: Option<&Server>| server.is_none_or(|server| server.host.is_some());
+        let ports = ports.map(|port| (port, owner(port))).filter(|(_, server)| here(*server)).collect();
         found.push(Expected { id: &subnet.network, subnet, gateway, ports });
     }
     found
