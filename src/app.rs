@@ -180,7 +180,7 @@ pub async fn start_on(
     }
     let endpoint = server::Endpoint { listener, entry: api::answer, tls };
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
-    let api = server::serve(endpoint, state, workers, shutdown.soft.clone())?;
+    let api = server::serve(endpoint, &state, workers, shutdown.soft.clone())?;
     tracing::info!(url, version = env!("CARGO_PKG_VERSION"), "serving");
     Ok(Running { url, tasks, api, shutdown })
 }
@@ -251,7 +251,7 @@ async fn serve_metadata(state: State, stop: CancellationToken) {
         match listen_for_guests(&state).await {
             Ok(listener) => {
                 let endpoint = server::Endpoint { listener, entry: api::metadata::answer, tls: None };
-                match server::serve(endpoint, state, METADATA_WORKERS, stop) {
+                match server::serve(endpoint, &state, METADATA_WORKERS, stop) {
                     Ok(running) => running.ended().await,
                     Err(error) => tracing::error!(%error, "the metadata service could not be started"),
                 }

@@ -42,7 +42,7 @@ pub struct Endpoint {
 /// When the socket or a thread cannot be set up.
 pub fn serve(
     endpoint: Endpoint,
-    state: State,
+    state: &State,
     workers: usize,
     stop: CancellationToken,
 ) -> io::Result<Running> {

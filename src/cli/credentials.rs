@@ -18,7 +18,7 @@ pub struct CredentialsArguments {
 ///
 /// # Errors
 /// When the daemon was never started with this folder.
-pub fn credentials(arguments: CredentialsArguments) -> anyhow::Result<()> {
+pub fn credentials(arguments: &CredentialsArguments) -> anyhow::Result<()> {
     let path = credentials::path(&arguments.state_dir);
     let found = credentials::read(&arguments.state_dir)?.with_context(|| {
         format!("there is no {}: start the daemon with this folder first", path.display())

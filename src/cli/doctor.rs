@@ -52,7 +52,7 @@ use Finding::{Bad, Good, Poor};
 ///
 /// # Errors
 /// When something that a cloud needs is missing.
-pub fn doctor(arguments: DoctorArguments) -> anyhow::Result<()> {
+pub fn doctor(arguments: &DoctorArguments) -> anyhow::Result<()> {
     let config = match &arguments.config {
         Some(path) => Config::load(path)?,
         None => Config::default(),

@@ -29,7 +29,7 @@ enum Command {
 
 /// Runs the subcommand that the arguments name.
 pub fn run() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let result = match &Arguments::parse().command {
         Command::Serve(arguments) => serve::serve(arguments),
         Command::Up(arguments) => serve::up(arguments),
         Command::Credentials(arguments) => credentials::credentials(arguments),

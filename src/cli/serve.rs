@@ -34,13 +34,13 @@ pub struct UpArguments {
 }
 
 /// Runs as a service. A configuration file that does not exist means the defaults.
-pub fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
+pub fn serve(arguments: &ServeArguments) -> anyhow::Result<()> {
     let config = if arguments.config.exists() { Config::load(&arguments.config)? } else { Config::default() };
     run(config, &arguments.state_dir)
 }
 
 /// Sets up at the first start, then runs.
-pub fn up(arguments: UpArguments) -> anyhow::Result<()> {
+pub fn up(arguments: &UpArguments) -> anyhow::Result<()> {
     let mut config = match &arguments.config {
         Some(path) => Config::load(path)?,
         None => Config::default(),

@@ -247,7 +247,7 @@ impl Image {
                     "You are not permitted to create images owned by '{owner}'"
                 )));
             }
-            image.check_visibility(attribute, actor)?;
+            attribute.check_visibility(actor)?;
             image.set(attribute.clone())?;
         }
         image.check_property_limit()?;

@@ -61,6 +61,9 @@ pub struct Tasks {
     inner: Arc<Inner>,
 }
 
+/// How many tasks ended, and how long they ran, by workflow and result.
+type Ended = HashMap<(&'static str, TaskStatus), (u64, Duration)>;
+
 pub(super) struct Inner {
     pub(super) store: Store,
     now: Now,
@@ -71,7 +74,7 @@ pub(super) struct Inner {
     wake: Notify,
     /// Told whenever a task ended or the list of tasks was looked through.
     changed: Notify,
-    ended: Mutex<HashMap<(&'static str, TaskStatus), (u64, Duration)>>,
+    ended: Mutex<Ended>,
     permits: Arc<Semaphore>,
     pub(super) stop: CancellationToken,
     halt: CancellationToken,

@@ -46,10 +46,10 @@ fn a_round_without_root() {
     http.send(Method::DELETE, &format!("/v2.1/servers/{id}"), &[], None).expect(204);
     http.wait_gone(id, 60);
     until("no guest", 10, || user.virsh(&["list", "--all", "--name"]).is_empty().then_some(()));
-    until("no QEMU", 10, || (!user.programs().iter().any(|name| name.starts_with("qemu"))).then_some(()));
+    until("no QEMU", 10, || (!User::programs().iter().any(|name| name.starts_with("qemu"))).then_some(()));
     assert_eq!(daemon.server_folders(), Vec::<String>::new());
     let ports = http.get(&format!("/network/v2.0/ports?device_id={id}")).expect(200);
     assert_eq!(ports["ports"].as_array().unwrap().len(), 0);
     daemon.stop();
-    assert!(!user.programs().contains(&"dwarfnova".to_owned()));
+    assert!(!User::programs().contains(&"dwarfnova".to_owned()));
 }

@@ -65,7 +65,7 @@ pub(super) async fn update_region(mut call: Call) -> Outcome {
 
 pub(super) async fn delete_region(call: Call) -> Outcome {
     call.state.services.identity.delete_region(region_id(&call)).await?;
-    nothing()
+    Ok(nothing())
 }
 
 async fn service_input(call: &mut Call) -> Result<ServiceInput> {
@@ -109,7 +109,7 @@ pub(super) async fn update_service(mut call: Call) -> Outcome {
 
 pub(super) async fn delete_service(call: Call) -> Outcome {
     call.state.services.identity.delete_catalog_service(service_id(&call)).await?;
-    nothing()
+    Ok(nothing())
 }
 
 async fn endpoint_input(call: &mut Call) -> Result<EndpointInput> {
@@ -165,5 +165,5 @@ pub(super) async fn update_endpoint(mut call: Call) -> Outcome {
 
 pub(super) async fn delete_endpoint(call: Call) -> Outcome {
     call.state.services.identity.delete_endpoint(endpoint_id(&call)).await?;
-    nothing()
+    Ok(nothing())
 }

@@ -150,7 +150,7 @@ pub(super) async fn delete_application(call: Call) -> Outcome {
         return Err(denied("identity:delete_application_credential").into());
     }
     call.state.services.identity.delete_application_credential(user, credential_id(&call)).await?;
-    nothing()
+    Ok(nothing())
 }
 
 #[derive(Serialize)]
@@ -183,7 +183,7 @@ pub(super) async fn delete_access_rule(call: Call) -> Outcome {
     let user = own_or_any(&call, "identity:delete_access_rule")?;
     let id = call.params.get("rule_id").to_owned();
     call.state.services.identity.delete_access_rule(user, id).await?;
-    nothing()
+    Ok(nothing())
 }
 
 #[derive(Serialize)]
@@ -241,7 +241,7 @@ pub(super) async fn delete_ec2(call: Call) -> Outcome {
     let found = identity.ec2_credential(user, call.params.get("access")).await?;
     let caller = session(&call).await?;
     identity.delete_credential(&caller, found.id).await?;
-    nothing()
+    Ok(nothing())
 }
 
 #[derive(Serialize)]
@@ -323,7 +323,7 @@ pub(super) async fn delete(call: Call) -> Outcome {
     let caller = session(&call).await?;
     let id = call.params.get("credential_id").to_owned();
     call.state.services.identity.delete_credential(&caller, id).await?;
-    nothing()
+    Ok(nothing())
 }
 
 #[cfg(test)]

@@ -43,17 +43,17 @@ fn grant(call: &Call) -> Grant {
 
 pub(super) async fn give(call: Call) -> Outcome {
     call.state.services.identity.grant(grant(&call)).await?;
-    nothing()
+    Ok(nothing())
 }
 
 pub(super) async fn check(call: Call) -> Outcome {
     call.state.services.identity.check_grant(grant(&call)).await?;
-    nothing()
+    Ok(nothing())
 }
 
 pub(super) async fn take_back(call: Call) -> Outcome {
     call.state.services.identity.take_back(grant(&call)).await?;
-    nothing()
+    Ok(nothing())
 }
 
 pub(super) async fn roles(call: Call) -> Outcome {

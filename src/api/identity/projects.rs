@@ -64,7 +64,7 @@ pub(super) async fn update_domain(mut call: Call) -> Outcome {
 
 pub(super) async fn delete_domain(call: Call) -> Outcome {
     call.state.services.identity.delete_domain(call.params.get("domain_id").into()).await?;
-    nothing()
+    Ok(nothing())
 }
 
 fn project_input(fields: Fields) -> Result<ProjectInput> {
@@ -242,7 +242,7 @@ pub(super) async fn delete(call: Call) -> Outcome {
         Some(domain) => identity.delete_domain(domain.id).await?,
         None => identity.delete_project(project_id(&call)).await?,
     }
-    nothing()
+    Ok(nothing())
 }
 
 fn tags_answer(project: &Project) -> Outcome {
@@ -271,7 +271,7 @@ pub(super) async fn clear_tags(call: Call) -> Outcome {
         Ok(())
     };
     call.state.services.identity.edit_tags(project_id(&call), edit).await?;
-    nothing()
+    Ok(nothing())
 }
 
 pub(super) async fn check_tag(call: Call) -> Outcome {
@@ -279,7 +279,7 @@ pub(super) async fn check_tag(call: Call) -> Outcome {
     may_see(&call, &id, "identity:get_project_tag").await?;
     let tag = call.params.get("tag").to_owned();
     let project = call.state.services.identity.project(id).await?;
-    if project.tags.contains(&tag) { nothing() } else { Err(missing("project tag", tag).into()) }
+    if project.tags.contains(&tag) { Ok(nothing()) } else { Err(missing("project tag", tag).into()) }
 }
 
 pub(super) async fn add_tag(call: Call) -> Outcome {
@@ -304,5 +304,5 @@ pub(super) async fn remove_tag(call: Call) -> Outcome {
         if tags.len() < before { Ok(()) } else { Err(missing("project tag", tag)) }
     };
     call.state.services.identity.edit_tags(project_id(&call), edit).await?;
-    nothing()
+    Ok(nothing())
 }

@@ -57,7 +57,7 @@ pub(super) async fn update(mut call: Call) -> Outcome {
 
 pub(super) async fn delete(call: Call) -> Outcome {
     call.state.services.identity.delete_role(role_id(&call)).await?;
-    nothing()
+    Ok(nothing())
 }
 
 #[derive(Serialize)]
@@ -92,7 +92,7 @@ fn inference_view<'a>(inference: &'a Inference, base: &str) -> InferenceView<'a>
 }
 
 fn single(call: &Call, status: StatusCode, inference: &Inference) -> Outcome {
-    let Some(implied) = inference.implied.first() else { return nothing() };
+    let Some(implied) = inference.implied.first() else { return Ok(nothing()) };
     let body = WithLinks {
         role_inference: SingleInference {
             prior_role: views::role(&inference.prior, &call.base),
@@ -123,7 +123,7 @@ pub(super) async fn show_implication(call: Call) -> Outcome {
 
 pub(super) async fn check_implication(call: Call) -> Outcome {
     call.state.services.identity.implication(role_id(&call), implied_id(&call)).await?;
-    nothing()
+    Ok(nothing())
 }
 
 pub(super) async fn imply(call: Call) -> Outcome {
@@ -133,7 +133,7 @@ pub(super) async fn imply(call: Call) -> Outcome {
 
 pub(super) async fn stop_implying(call: Call) -> Outcome {
     call.state.services.identity.stop_implying(role_id(&call), implied_id(&call)).await?;
-    nothing()
+    Ok(nothing())
 }
 
 pub(super) async fn inferences(call: Call) -> Outcome {

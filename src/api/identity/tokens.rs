@@ -210,7 +210,7 @@ pub(super) async fn show(call: Call) -> Outcome {
 pub(super) async fn delete(call: Call) -> Outcome {
     let caller = session(&call).await?;
     call.state.services.identity.revoke(&caller, subject(&call)?).await?;
-    nothing()
+    Ok(nothing())
 }
 
 fn subject(call: &Call) -> Result<&str> {

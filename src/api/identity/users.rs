@@ -83,7 +83,7 @@ pub(super) async fn update(mut call: Call) -> Outcome {
 
 pub(super) async fn delete(call: Call) -> Outcome {
     call.state.services.identity.delete_user(call.params.get("user_id").into()).await?;
-    nothing()
+    Ok(nothing())
 }
 
 /// `POST /users/{id}/password`: whoever knows the old one may set a new one; no token is needed.
@@ -95,7 +95,7 @@ pub(super) async fn change_password(mut call: Call) -> Outcome {
     let password = fields.secret("password")?.flatten().ok_or_else(|| missing("password"))?;
     let id = UserId::from(call.params.get("user_id"));
     call.state.services.identity.change_password(id, original, password).await?;
-    nothing()
+    Ok(nothing())
 }
 
 pub(super) async fn projects(call: Call) -> Outcome {
@@ -162,7 +162,7 @@ pub(super) async fn update_group(mut call: Call) -> Outcome {
 
 pub(super) async fn delete_group(call: Call) -> Outcome {
     call.state.services.identity.delete_group(group_id(&call)).await?;
-    nothing()
+    Ok(nothing())
 }
 
 pub(super) async fn members(call: Call) -> Outcome {
@@ -174,17 +174,17 @@ pub(super) async fn members(call: Call) -> Outcome {
 pub(super) async fn add_member(call: Call) -> Outcome {
     let user = UserId::from(call.params.get("user_id"));
     call.state.services.identity.add_member(group_id(&call), user).await?;
-    nothing()
+    Ok(nothing())
 }
 
 pub(super) async fn check_member(call: Call) -> Outcome {
     let user = UserId::from(call.params.get("user_id"));
     call.state.services.identity.check_member(group_id(&call), user).await?;
-    nothing()
+    Ok(nothing())
 }
 
 pub(super) async fn remove_member(call: Call) -> Outcome {
     let user = UserId::from(call.params.get("user_id"));
     call.state.services.identity.remove_member(group_id(&call), user).await?;
-    nothing()
+    Ok(nothing())
 }

@@ -368,6 +368,6 @@ pub(super) async fn session(call: &Call) -> std::result::Result<Arc<Session>, Fa
 }
 
 /// 204.
-pub(super) fn nothing() -> Outcome {
-    Ok(Reply::empty(StatusCode::NO_CONTENT))
+pub(super) fn nothing() -> Reply {
+    Reply::empty(StatusCode::NO_CONTENT)
 }

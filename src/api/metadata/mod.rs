@@ -3,7 +3,7 @@
 //! A socket of its own, plain HTTP, no tokens: whoever asks is known by the address. What proxies claim in headers counts for nothing.
 
 use super::State;
-use crate::core::service::metadata::{Document, Found};
+use crate::core::service::metadata::{Document, Found, MetadataService};
 use crate::core::{Error, Kind};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{BytesMut, Payload};
@@ -38,7 +38,7 @@ async fn respond(
     let path = percent_encoding::percent_decode_str(request.path()).decode_utf8_lossy();
     let metadata = &state.services.metadata;
     if path.trim_matches('/').is_empty() {
-        return Ok(body(TEXT, metadata.versions()));
+        return Ok(body(TEXT, MetadataService::versions()));
     }
     let Some(peer) = peer else { return Err(nothing()) };
     let Found { server, document } = metadata.lookup(peer, &path).await?.ok_or_else(nothing)?;

@@ -75,7 +75,7 @@ impl Net {
         (status, body["NeutronError"]["type"].as_str().unwrap().to_owned())
     }
 
-    fn port(&self, more: Value) -> Value {
+    fn port(&self, more: &Value) -> Value {
         let mut port = json!({"network_id": self.network});
         port.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         json!({ "port": port })
@@ -159,7 +159,7 @@ async fn unknown_names_and_ids_are_404() {
 async fn ports_of_members() {
     let net = net().await;
     let (ann, bob) = (net.cloud.user("ann", "member").await, net.cloud.user("bob", "member").await);
-    let made = net.post(&ann, "ports", net.port(json!({"name": "eth", "description": "d"}))).await;
+    let made = net.post(&ann, "ports", net.port(&json!({"name": "eth", "description": "d"}))).await;
     let port = &made["port"];
     let path = format!("ports/{}", port["id"].as_str().unwrap());
     assert_eq!(port["status"], "DOWN");
@@ -175,7 +175,7 @@ async fn ports_of_members() {
     assert_eq!(net.refused(&bob, Method::GET, &path, Value::Null).await, error(404, "PortNotFound"));
     assert_eq!(net.delete(&bob, &path).await, 404);
     let reader = net.cloud.user("eve", "reader").await;
-    let refused = net.refused(&reader, Method::POST, "ports", net.port(json!({}))).await;
+    let refused = net.refused(&reader, Method::POST, "ports", net.port(&json!({}))).await;
     assert_eq!(refused, error(403, "PolicyNotAuthorized"));
 
     let address = &port["fixed_ips"][0]["ip_address"];
@@ -267,7 +267,7 @@ async fn what_members_may_not_say_of_ports() {
             error(404, "SecurityGroupNotFound"),
         ),
     ] {
-        let refused = net.refused(&ann, Method::POST, "ports", net.port(body.clone())).await;
+        let refused = net.refused(&ann, Method::POST, "ports", net.port(&body)).await;
         assert_eq!(refused, expected, "{body}");
     }
     let (_, body) = net.ask(&ann, Method::POST, "ports", Some(json!({"port": {"x": 1}}))).await;
@@ -277,7 +277,7 @@ async fn what_members_may_not_say_of_ports() {
         assert_eq!(refused, error(400, "HTTPBadRequest"), "{body}");
     }
     let certain = json!({"fixed_ips": [{"ip_address": "10.71.71.9"}], "mac_address": "fa:16:3e:00:00:01"});
-    net.post(admin, "ports", net.port(certain)).await;
+    net.post(admin, "ports", net.port(&certain)).await;
     for (body, expected) in [
         (json!({"fixed_ips": [{"ip_address": "10.71.71.9"}]}), error(409, "IpAddressInUse")),
         (json!({"fixed_ips": [{"ip_address": "10.71.71.1"}]}), error(409, "IpAddressInUse")),
@@ -286,7 +286,7 @@ async fn what_members_may_not_say_of_ports() {
         (json!({"mac_address": "FA:16:3E:00:00:01"}), error(409, "MacAddressInUse")),
         (json!({"mac_address": "ff:ff:ff:ff:ff:ff"}), error(400, "HTTPBadRequest")),
     ] {
-        let refused = net.refused(admin, Method::POST, "ports", net.port(body.clone())).await;
+        let refused = net.refused(admin, Method::POST, "ports", net.port(&body)).await;
         assert_eq!(refused, expected, "{body}");
     }
 }
@@ -330,7 +330,7 @@ async fn ports_of_servers_are_left_to_the_compute_api() {
     assert_eq!(net.put(&ann, &path, none).await["port"]["fixed_ips"], json!([]));
     // Nor can a port be slipped into somebody's server.
     let bob = net.cloud.user("bob", "member").await;
-    net.post(&bob, "ports", net.port(json!({"device_id": server}))).await;
+    net.post(&bob, "ports", net.port(&json!({"device_id": server}))).await;
     let nics = store.read(move |c| crate::store::server_ports::server_nics(c, &[server])).await.unwrap();
     assert_eq!(nics[&server].len(), 1);
 }
@@ -437,7 +437,7 @@ async fn groups_and_their_rules() {
     let listed = net.get(&ann, &format!("{path}?security_group_id={group}&direction=ingress")).await;
     assert_eq!(ids(&listed["security_group_rules"]).len(), 1);
 
-    let port = net.post(&ann, "ports", net.port(json!({"security_groups": [group]}))).await;
+    let port = net.post(&ann, "ports", net.port(&json!({"security_groups": [group]}))).await;
     let group_path = format!("security-groups/{group}");
     assert_eq!(
         net.refused(&ann, Method::DELETE, &group_path, Value::Null).await,
@@ -458,7 +458,7 @@ async fn groups_and_their_rules() {
 async fn tags() {
     let net = net().await;
     let ann = net.cloud.user("ann", "member").await;
-    let made = net.post(&ann, "ports", net.port(json!({}))).await;
+    let made = net.post(&ann, "ports", net.port(&json!({}))).await;
     let port = format!("ports/{}", made["port"]["id"].as_str().unwrap());
     let tags = format!("{port}/tags");
     assert_eq!(
@@ -501,8 +501,8 @@ async fn limits_hold() {
     let refused = net.refused(&ann, Method::PUT, path, json!({"quota": {"port": 1}})).await;
     assert_eq!(refused, error(403, "PolicyNotAuthorized"));
     assert_eq!(net.put(admin, path, json!({"quota": {"port": 1}})).await["quota"]["port"], 1);
-    net.post(&ann, "ports", net.port(json!({}))).await;
-    assert_eq!(net.refused(&ann, Method::POST, "ports", net.port(json!({}))).await, error(409, "OverQuota"));
+    net.post(&ann, "ports", net.port(&json!({}))).await;
+    assert_eq!(net.refused(&ann, Method::POST, "ports", net.port(&json!({}))).await, error(409, "OverQuota"));
     for details in ["details", "details.json"] {
         let used = net.get(&ann, &format!("{path}/{details}")).await;
         assert_eq!(used["quota"]["port"], json!({"limit": 1, "used": 1, "reserved": 0}));
@@ -629,7 +629,7 @@ async fn what_members_may_not_say_of_networks() {
     assert_eq!(net.refused(admin, Method::POST, "networks", vlan).await, error(400, "InvalidInput"));
     let foreign = json!({"network": {"project_id": "project-ann", "shared": true}});
     assert_eq!(net.post(admin, "networks", foreign).await["network"]["tenant_id"], "project-ann");
-    net.post(&ann, "ports", net.port(json!({}))).await;
+    net.post(&ann, "ports", net.port(&json!({}))).await;
     let unshare = json!({"network": {"shared": false}});
     assert_eq!(net.refused(admin, Method::PUT, &shared, unshare).await, error(409, "InvalidSharedSetting"));
 }

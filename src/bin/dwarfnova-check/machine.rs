@@ -37,7 +37,7 @@ pub fn read(uri: &str, state: &Path, installation: &str) -> anyhow::Result<Host>
     }
     if bridged {
         host.guards = guards(installation)?;
-        host.reservations = reservations()?;
+        host.reservations = reservations();
     }
     host.mounts = mounts(state);
     host.domains = domains;
@@ -179,7 +179,7 @@ pub fn read_guards(list: &str) -> BTreeMap<String, Guard> {
     tables
 }
 
-fn reservations() -> anyhow::Result<BTreeMap<String, BTreeMap<String, String>>> {
+fn reservations() -> BTreeMap<String, BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     for folder in names_in(DNSMASQ_FILES) {
         let Some(network) = folder.strip_suffix(".reservations") else { continue };
@@ -192,7 +192,7 @@ fn reservations() -> anyhow::Result<BTreeMap<String, BTreeMap<String, String>>> 
         }
         found.insert(network.to_owned(), files);
     }
-    Ok(found)
+    found
 }
 
 /// What libvirt's helper wrote down of dnsmasq's leases.

@@ -67,6 +67,18 @@ pub enum Change {
     RemoveBase(String),
 }
 
+impl Attribute {
+    /// Whether the actor may make an image so visible.
+    pub(super) fn check_visibility(&self, actor: &Actor) -> Result<()> {
+        match self {
+            Self::Visibility(Visibility::Public) if !actor.is_admin() => {
+                Err(not_authorized("publicize_image"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Image {
     pub(super) fn change(&mut self, attribute: Attribute, actor: &Actor) -> Result<()> {
         match attribute {
@@ -83,19 +95,10 @@ impl Image {
             }
             _ => {}
         }
-        self.check_visibility(&attribute, actor)?;
+        attribute.check_visibility(actor)?;
         let new_property = attribute.property_name().is_some_and(|name| !self.properties.contains_key(name));
         self.set(attribute)?;
         if new_property { self.check_property_limit() } else { Ok(()) }
-    }
-
-    pub(super) fn check_visibility(&self, attribute: &Attribute, actor: &Actor) -> Result<()> {
-        match attribute {
-            Attribute::Visibility(Visibility::Public) if !actor.is_admin() => {
-                Err(not_authorized("publicize_image"))
-            }
-            _ => Ok(()),
-        }
     }
 
     pub(super) fn set(&mut self, attribute: Attribute) -> Result<()> {

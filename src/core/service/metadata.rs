@@ -44,7 +44,7 @@ impl MetadataService {
     }
 
     /// The versions of the EC2 form. They are no secret.
-    pub fn versions(&self) -> Vec<u8> {
+    pub fn versions() -> Vec<u8> {
         match ec2_versions() {
             Answer::Text(bytes) | Answer::Json(bytes) => bytes,
             Answer::Password => Vec::new(),

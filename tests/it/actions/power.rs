@@ -16,7 +16,7 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    pub fn act(&self, action: &str, value: Value) {
+    pub fn act(&self, action: &str, value: &Value) {
         let body = json!({ action: value });
         let answer = self.http.compute(Method::POST, &format!("/servers/{}/action", self.id), 1, Some(&body));
         assert_eq!(answer.status, 202, "{action}: {}", answer.body);
@@ -85,7 +85,7 @@ fn a_guest_stands_still_sleeps_reboots_and_is_followed() {
     let mut guest = boot(daemon.http());
 
     guest.lives();
-    guest.act("pause", Value::Null);
+    guest.act("pause", &Value::Null);
     guest.becomes("PAUSED", 30);
     assert_eq!(guest.domstate(), "paused");
     let still = guest.count("tick");
@@ -93,27 +93,27 @@ fn a_guest_stands_still_sleeps_reboots_and_is_followed() {
     assert_eq!(guest.count("tick"), still);
     let (status, refused) = guest.diagnostics(48);
     assert_eq!(status, 409, "{refused}");
-    guest.act("unpause", Value::Null);
+    guest.act("unpause", &Value::Null);
     guest.becomes("ACTIVE", 30);
     guest.lives();
 
     figures(&guest, &daemon);
     interrupted(&guest);
 
-    guest.act("suspend", Value::Null);
+    guest.act("suspend", &Value::Null);
     guest.becomes("SUSPENDED", 120);
     assert_eq!((guest.domstate().as_str(), guest.saved().exists()), ("shut off", true));
     daemon.stop();
     daemon.resume(&Options::default());
     guest.http = daemon.http();
-    guest.act("resume", Value::Null);
+    guest.act("resume", &Value::Null);
     guest.becomes("ACTIVE", 120);
     assert!(!guest.saved().exists());
     guest.lives();
     assert_eq!(guest.count("boot"), 1, "the guest's memory came back");
 
     let begun = Instant::now();
-    guest.act("reboot", json!({"type": "SOFT"}));
+    guest.act("reboot", &json!({"type": "SOFT"}));
     until("the guest to be up again", 180, || guest.console().contains("boots=2").then_some(()));
     println!("soft reboot: {:?} to the guest being up", begun.elapsed());
     guest.becomes("ACTIVE", 10);
@@ -123,7 +123,7 @@ fn a_guest_stands_still_sleeps_reboots_and_is_followed() {
     until("the guest to be off", 60, || (guest.domstate() == "shut off").then_some(()));
     let took = guest.becomes("SHUTOFF", 30);
     assert!(took < Duration::from_secs(5), "{took:?}");
-    guest.act("os-start", Value::Null);
+    guest.act("os-start", &Value::Null);
     guest.becomes("ACTIVE", 60);
     let pid = std::fs::read_to_string(format!("/run/libvirt/qemu/{}.pid", guest.name)).unwrap();
     let pid = nix::unistd::Pid::from_raw(pid.trim().parse().unwrap());
@@ -133,7 +133,7 @@ fn a_guest_stands_still_sleeps_reboots_and_is_followed() {
 
     damaged(&guest);
     after_a_boot(&mut guest, &mut daemon);
-    guest.act("suspend", Value::Null);
+    guest.act("suspend", &Value::Null);
     guest.becomes("SUSPENDED", 120);
     let deleted = guest.http.send(Method::DELETE, &format!("/v2.1/servers/{}", guest.id), &[], None);
     assert_eq!(deleted.status, 204);
@@ -190,17 +190,17 @@ fn interrupted(guest: &Guest) {
 
 /// Memory that cannot be read any more leads to a fault that says how to go on, and that way works.
 fn damaged(guest: &Guest) {
-    guest.act("os-start", Value::Null);
+    guest.act("os-start", &Value::Null);
     guest.becomes("ACTIVE", 60);
-    guest.act("suspend", Value::Null);
+    guest.act("suspend", &Value::Null);
     guest.becomes("SUSPENDED", 120);
     let file = std::fs::File::options().write(true).open(guest.saved()).unwrap();
     file.set_len(file.metadata().unwrap().len() / 2).unwrap();
-    guest.act("resume", Value::Null);
+    guest.act("resume", &Value::Null);
     let shown = guest.http.wait_for(&guest.id, "ERROR", 120);
     let words = shown["server"]["fault"]["message"].as_str().unwrap();
     assert!(words.contains("Reboot the server hard"), "{words}");
-    guest.act("reboot", json!({"type": "HARD"}));
+    guest.act("reboot", &json!({"type": "HARD"}));
     until("the server to run", 60, || {
         let shown = guest.http.get(&format!("/v2.1/servers/{}", guest.id)).body;
         (shown["server"]["status"] == "ACTIVE").then_some(())

@@ -46,7 +46,7 @@ fn inside(guest: &Guest, script: &str) {
 }
 
 fn suspend(guest: &Guest) {
-    guest.act("suspend", Value::Null);
+    guest.act("suspend", &Value::Null);
     guest.becomes("SUSPENDED", 120);
     assert_eq!((guest.domstate().as_str(), guest.saved().exists()), ("shut off", true));
 }
@@ -58,7 +58,7 @@ fn wakes(guest: &Guest, daemon: &Daemon, count: usize) {
     daemon.check("the guest sleeps on");
     guest.becomes("SUSPENDED", 1);
     assert_eq!((guest.domstate().as_str(), guest.saved().exists()), ("shut off", true));
-    guest.act("resume", Value::Null);
+    guest.act("resume", &Value::Null);
     guest.becomes("ACTIVE", 120);
     guest.lives();
     inside(guest, "echo proof-$(cat /run/proof) > /dev/ttyS0");
@@ -124,7 +124,7 @@ fn panics(guest: &Guest) {
     let actions = guest.http.get(&format!("/v2.1/servers/{}/os-instance-actions", guest.id)).expect(200);
     let last = &actions["instanceActions"][0];
     assert_eq!((&last["action"], &last["user_id"]), (&json!("stop"), &Value::Null), "{actions}");
-    guest.act("os-start", Value::Null);
+    guest.act("os-start", &Value::Null);
     guest.becomes("ACTIVE", 60);
     until("the guest to boot again", 180, || guest.console().contains("boots=2").then_some(()));
 }

@@ -50,16 +50,16 @@ impl Browser {
             }
         });
         let mut browser = Self { child, requests, answers, number: 0, page: None, _profile: profile };
-        let target = browser.call("Target.createTarget", json!({"url": "about:blank"}));
+        let target = browser.call("Target.createTarget", &json!({"url": "about:blank"}));
         let wish = json!({"targetId": target["targetId"], "flatten": true});
-        let session = browser.call("Target.attachToTarget", wish);
+        let session = browser.call("Target.attachToTarget", &wish);
         browser.page = Some(session["sessionId"].as_str().unwrap().to_owned());
-        browser.call("Page.enable", json!({}));
+        browser.call("Page.enable", &json!({}));
         browser
     }
 
     #[track_caller]
-    fn call(&mut self, method: &str, parameters: Value) -> Value {
+    fn call(&mut self, method: &str, parameters: &Value) -> Value {
         self.number += 1;
         let mut request = json!({"id": self.number, "method": method, "params": parameters});
         if let Some(page) = &self.page {
@@ -78,14 +78,14 @@ impl Browser {
     }
 
     pub fn open(&mut self, url: &str) {
-        self.call("Page.navigate", json!({"url": url}));
+        self.call("Page.navigate", &json!({"url": url}));
     }
 
     /// The value of an expression in the page, or what was wrong with it.
     #[track_caller]
     fn try_value(&mut self, expression: &str) -> Result<Value, String> {
         let wish = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
-        let mut answer = self.call("Runtime.evaluate", wish);
+        let mut answer = self.call("Runtime.evaluate", &wish);
         let wrong = &answer["exceptionDetails"];
         if wrong.is_null() { Ok(answer["result"]["value"].take()) } else { Err(wrong.to_string()) }
     }
@@ -139,12 +139,12 @@ impl Browser {
 
     fn press(&mut self, kind: &str, mut event: Value) {
         event["type"] = kind.into();
-        self.call("Input.dispatchKeyEvent", event);
+        self.call("Input.dispatchKeyEvent", &event);
     }
 
     /// Keeps a picture of the page among the results of the build; gives its path.
     pub fn picture(&mut self, name: &str) -> PathBuf {
-        let data = self.call("Page.captureScreenshot", json!({"format": "png"}));
+        let data = self.call("Page.captureScreenshot", &json!({"format": "png"}));
         let bytes = base64::Engine::decode(
             &base64::engine::general_purpose::STANDARD,
             data["data"].as_str().unwrap(),

@@ -71,8 +71,8 @@ impl Daemon {
         assert!(self.child.is_none(), "the daemon runs already");
         std::fs::write(self.folder.path().join("test.toml"), &options.config).unwrap();
         let log = std::fs::File::options().create(true).append(true).open(self.log_path()).unwrap();
-        if let Some(user) = &options.user {
-            user.own(self.folder.path());
+        if options.user.is_some() {
+            User::own(self.folder.path());
         }
         let mut command = match &options.user {
             Some(user) => user.command(user.program()),

@@ -31,8 +31,8 @@ impl User {
         }
         std::fs::create_dir(user.runtime()).unwrap();
         std::fs::set_permissions(user.runtime(), std::fs::Permissions::from_mode(0o700)).unwrap();
-        user.own(user.home());
-        user.own(&user.runtime());
+        Self::own(user.home());
+        Self::own(&user.runtime());
         user
     }
 
@@ -50,7 +50,7 @@ impl User {
     }
 
     /// Gives a folder to this user.
-    pub fn own(&self, folder: &Path) {
+    pub fn own(folder: &Path) {
         chown(folder, Some(NOBODY), Some(NOBODY)).unwrap();
     }
 
@@ -70,7 +70,7 @@ impl User {
     }
 
     /// The programs of this user that run, by name.
-    pub fn programs(&self) -> Vec<String> {
+    pub fn programs() -> Vec<String> {
         let output = Command::new("ps").args(["-o", "comm=", "-u", &NOBODY.to_string()]).output().unwrap();
         String::from_utf8_lossy(&output.stdout).lines().map(|line| line.trim().to_owned()).collect()
     }

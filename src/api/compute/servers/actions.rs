@@ -280,18 +280,19 @@ pub async fn act(mut call: Call) -> Outcome {
     (action.handler)(call, id, value).await
 }
 
-pub(super) fn accepted() -> Outcome {
-    Ok(Reply::empty(StatusCode::ACCEPTED))
+/// 202.
+pub(super) fn accepted() -> Reply {
+    Reply::empty(StatusCode::ACCEPTED)
 }
 
 async fn start(call: Call, id: ServerId, _value: Value) -> Outcome {
     call.state.services.servers.start(call.actor()?, id).await?;
-    accepted()
+    Ok(accepted())
 }
 
 async fn stop(call: Call, id: ServerId, _value: Value) -> Outcome {
     call.state.services.servers.stop(call.actor()?, id).await?;
-    accepted()
+    Ok(accepted())
 }
 
 #[derive(Deserialize)]
@@ -304,24 +305,24 @@ async fn reboot(call: Call, id: ServerId, value: Value) -> Outcome {
     let reboot: Reboot = wire::read(value)?;
     let hard = reboot.kind.eq_ignore_ascii_case("hard");
     call.state.services.servers.reboot(call.actor()?, id, hard).await?;
-    accepted()
+    Ok(accepted())
 }
 
 async fn lock(call: Call, id: ServerId, value: Value) -> Outcome {
     // Before 2.73 the value says nothing, whatever it is.
     let reason = if call.minor >= 73 { value.get("locked_reason").and_then(Value::as_str) } else { None };
     call.state.services.servers.lock(call.actor()?, id, reason.map(str::to_owned)).await?;
-    accepted()
+    Ok(accepted())
 }
 
 async fn unlock(call: Call, id: ServerId, _value: Value) -> Outcome {
     call.state.services.servers.unlock(call.actor()?, id).await?;
-    accepted()
+    Ok(accepted())
 }
 
 async fn force_delete(call: Call, id: ServerId, _value: Value) -> Outcome {
     call.state.services.servers.delete(call.actor()?, id, true).await?;
-    accepted()
+    Ok(accepted())
 }
 
 #[derive(Deserialize)]
@@ -343,12 +344,12 @@ async fn reset_state(call: Call, id: ServerId, value: Value) -> Outcome {
         State::Error => ResetTo::Error,
     };
     call.state.services.servers.reset_state(call.actor()?, id, to).await?;
-    accepted()
+    Ok(accepted())
 }
 
 async fn inject_network_info(call: Call, id: ServerId, _value: Value) -> Outcome {
     call.state.services.servers.inject_network_info(call.actor()?, id).await?;
-    accepted()
+    Ok(accepted())
 }
 
 #[derive(Deserialize)]

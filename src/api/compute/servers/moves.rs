@@ -142,7 +142,7 @@ pub async fn migrate(call: Call, id: ServerId, value: Value) -> Outcome {
     let target =
         if call.minor >= 56 && !value.is_null() { wire::read::<Target>(value)? } else { Target::default() };
     call.state.services.servers.migrate(call.actor()?, id, target.host).await?;
-    accepted()
+    Ok(accepted())
 }
 
 pub async fn migrate_live(call: Call, id: ServerId, value: Value) -> Outcome {
@@ -151,7 +151,7 @@ pub async fn migrate_live(call: Call, id: ServerId, value: Value) -> Outcome {
     let forced = target.forced()? || (call.minor < 30 && target.host.is_some());
     let wanted = LiveMigration { forced, host: target.host, waits: call.minor < 34 };
     call.state.services.servers.live_migrate(call.actor()?, id, wanted).await?;
-    accepted()
+    Ok(accepted())
 }
 
 pub async fn evacuate(call: Call, id: ServerId, value: Value) -> Outcome {

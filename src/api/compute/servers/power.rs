@@ -7,25 +7,25 @@ use serde_json::Value;
 
 pub async fn pause(call: Call, id: ServerId, _value: Value) -> Outcome {
     call.state.services.servers.pause(call.actor()?, id).await?;
-    accepted()
+    Ok(accepted())
 }
 
 pub async fn unpause(call: Call, id: ServerId, _value: Value) -> Outcome {
     call.state.services.servers.unpause(call.actor()?, id).await?;
-    accepted()
+    Ok(accepted())
 }
 
 pub async fn suspend(call: Call, id: ServerId, _value: Value) -> Outcome {
     call.state.services.servers.suspend(call.actor()?, id).await?;
-    accepted()
+    Ok(accepted())
 }
 
 pub async fn resume(call: Call, id: ServerId, _value: Value) -> Outcome {
     call.state.services.servers.resume(call.actor()?, id).await?;
-    accepted()
+    Ok(accepted())
 }
 
 pub async fn trigger_crash_dump(call: Call, id: ServerId, _value: Value) -> Outcome {
     call.state.services.servers.trigger_crash_dump(call.actor()?, id).await?;
-    accepted()
+    Ok(accepted())
 }

@@ -41,7 +41,7 @@ struct Resize {
 pub async fn resize(call: Call, id: ServerId, value: Value) -> Outcome {
     let wanted: Resize = wire::read(value)?;
     call.state.services.servers.resize(call.actor()?, id, wanted.flavor, wanted.disk_config).await?;
-    accepted()
+    Ok(accepted())
 }
 
 pub async fn confirm(call: Call, id: ServerId, _value: Value) -> Outcome {
@@ -51,5 +51,5 @@ pub async fn confirm(call: Call, id: ServerId, _value: Value) -> Outcome {
 
 pub async fn revert(call: Call, id: ServerId, _value: Value) -> Outcome {
     call.state.services.servers.revert_resize(call.actor()?, id).await?;
-    accepted()
+    Ok(accepted())
 }

@@ -1,6 +1,7 @@
 //! Actions that shelve servers and bring them back.
 
-use crate::api::call::{Call, Outcome, Reply};
+use super::actions::accepted;
+use crate::api::call::{Call, Outcome};
 use crate::api::compute::changes::Input;
 use crate::api::compute::schema::types::{ANYTHING, NAME, NULL, STRING};
 use crate::api::compute::schema::{
@@ -8,7 +9,6 @@ use crate::api::compute::schema::{
 };
 use crate::core::ids::ServerId;
 use crate::core::service::servers::Destination;
-use actix_web::http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -56,18 +56,14 @@ struct Unshelve {
     host: Option<String>,
 }
 
-fn accepted() -> Outcome {
-    Ok(Reply::empty(StatusCode::ACCEPTED))
-}
-
 pub async fn shelve(call: Call, id: ServerId, _value: Value) -> Outcome {
     call.state.services.servers.shelve(call.actor()?, id).await?;
-    accepted()
+    Ok(accepted())
 }
 
 pub async fn shelve_offload(call: Call, id: ServerId, _value: Value) -> Outcome {
     call.state.services.servers.shelve_offload(call.actor()?, id).await?;
-    accepted()
+    Ok(accepted())
 }
 
 pub async fn unshelve(call: Call, id: ServerId, value: Value) -> Outcome {
@@ -75,10 +71,10 @@ pub async fn unshelve(call: Call, id: ServerId, value: Value) -> Outcome {
     let Unshelve { availability_zone, host } = wanted.unwrap_or_default();
     let to = Destination { zone: availability_zone, host };
     call.state.services.servers.unshelve(call.actor()?, id, to).await?;
-    accepted()
+    Ok(accepted())
 }
 
 pub async fn restore(call: Call, id: ServerId, _value: Value) -> Outcome {
     call.state.services.servers.restore(call.actor()?, id).await?;
-    accepted()
+    Ok(accepted())
 }

@@ -123,7 +123,7 @@ fn begin(
             refuse_move(c, actor, &server, &new, MigrationKind::Resize, now)?;
             actions::refuse(c, &server, action, &SCHEDULING, &words, now)
         }
-        None => set_going(c, actor, &server, node, new, action, now),
+        None => set_going(c, actor, &server, node, &new, action, now),
     }
 }
 
@@ -132,14 +132,14 @@ fn set_going(
     actor: &Actor,
     server: &Server,
     node: &Node,
-    new: ServerFlavor,
+    new: &ServerFlavor,
     action: i64,
     now: Timestamp,
 ) -> Result<()> {
     let record = NewMigration {
         destination: server.host.as_deref(),
         status: MigrationStatus::PreMigrating,
-        ..a_move(actor, server, &new, MigrationKind::Resize)
+        ..a_move(actor, server, new, MigrationKind::Resize)
     };
     let migration = server_migrations::insert(c, &record, now)?;
     let old = server.flavor.clone();
@@ -149,7 +149,7 @@ fn set_going(
         old_vm_state: server.vm_state,
         finished_at: None,
     };
-    servers::set_flavor(c, server.id, &new, now)?;
+    servers::set_flavor(c, server.id, new, now)?;
     servers::set_resize(c, server.id, Some(&resize))?;
     servers::begin(c, server.id, TaskState::ResizePrep, now)?;
     for event in SCHEDULING {

@@ -288,6 +288,9 @@ pub fn new_image() -> NewImage {
     NewImage { name: "image".into(), metadata: BTreeMap::new(), limited: true }
 }
 
+/// An action with its message, and its events with their results.
+type Recorded = (String, Option<String>, Vec<(String, Option<String>)>);
+
 /// What is compared: ids, addresses and times differ between twins.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -312,7 +315,7 @@ pub struct Outcome {
     pub vcpus: Option<u32>,
     pub layers: usize,
     pub migrations: Vec<MigrationStatus>,
-    pub actions: Vec<(String, Option<String>, Vec<(String, Option<String>)>)>,
+    pub actions: Vec<Recorded>,
     /// The states of the images that were made of the server.
     pub images: Vec<String>,
     /// How many images have bytes.
