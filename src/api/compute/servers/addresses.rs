@@ -1,11 +1,11 @@
 //! Actions that give servers addresses and take them, which end with microversion 2.43.
 
-use crate::api::call::{Call, Outcome, Reply};
+use super::actions::accepted;
+use crate::api::call::{Call, Outcome};
 use crate::api::compute::schema::Rule::{MaxLength, MinLength, Object as Keys, Types};
 use crate::api::compute::schema::types::IP_ADDRESS;
 use crate::api::compute::schema::{Object, Schema, Type, property, wire};
 use crate::core::ids::ServerId;
-use actix_web::http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 use std::net::IpAddr;
@@ -69,23 +69,23 @@ pub async fn add_fixed(call: Call, id: ServerId, value: Value) -> Outcome {
     let network: Network = wire::read(value)?;
     let network = network.id.as_str().map_or_else(|| network.id.to_string(), str::to_owned);
     call.state.services.servers.add_fixed_ip(call.actor()?, id, network).await?;
-    Ok(Reply::empty(StatusCode::ACCEPTED))
+    Ok(accepted())
 }
 
 pub async fn remove_fixed(call: Call, id: ServerId, value: Value) -> Outcome {
     let fixed: Fixed = wire::read(value)?;
     call.state.services.servers.remove_fixed_ip(call.actor()?, id, fixed.address).await?;
-    Ok(Reply::empty(StatusCode::ACCEPTED))
+    Ok(accepted())
 }
 
 pub async fn add_floating(call: Call, id: ServerId, value: Value) -> Outcome {
     let wanted: Floating = wire::read(value)?;
     call.state.services.servers.add_floating_ip(call.actor()?, id, wanted.fixed_address).await?;
-    Ok(Reply::empty(StatusCode::ACCEPTED))
+    Ok(accepted())
 }
 
 pub async fn remove_floating(call: Call, id: ServerId, value: Value) -> Outcome {
     let wanted: Floating = wire::read(value)?;
     call.state.services.servers.remove_floating_ip(call.actor()?, id, &wanted.address).await?;
-    Ok(Reply::empty(StatusCode::ACCEPTED))
+    Ok(accepted())
 }

@@ -1,5 +1,6 @@
 //! A server's security groups: the list of them in the shape that Nova once kept them in, and the actions.
 
+use super::actions::accepted;
 use super::{authorize, id};
 use crate::api::call::{Call, Outcome, Reply};
 use crate::api::compute::request;
@@ -109,12 +110,12 @@ fn rule_view<'a>(rule: &'a SecurityGroupRule, found: &'a ServerGroups) -> Option
 
 pub async fn add(call: Call, id: ServerId, value: Value) -> Outcome {
     call.state.services.servers.add_security_group(call.actor()?, id, name_in(&value)?).await?;
-    Ok(Reply::empty(StatusCode::ACCEPTED))
+    Ok(accepted())
 }
 
 pub async fn remove(call: Call, id: ServerId, value: Value) -> Outcome {
     call.state.services.servers.remove_security_group(call.actor()?, id, name_in(&value)?).await?;
-    Ok(Reply::empty(StatusCode::ACCEPTED))
+    Ok(accepted())
 }
 
 fn name_in(value: &Value) -> Result<String> {

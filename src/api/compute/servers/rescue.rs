@@ -1,5 +1,6 @@
 //! The actions around getting into a server that nobody can get into: `rescue`, `unrescue`, `changePassword`.
 
+use super::actions::accepted;
 use crate::api::call::{Call, Outcome, Reply};
 use crate::api::compute::schema::wire;
 use crate::core::ids::{ImageId, ServerId};
@@ -31,7 +32,7 @@ pub async fn rescue(call: Call, id: ServerId, value: Value) -> Outcome {
 
 pub async fn unrescue(call: Call, id: ServerId, _value: Value) -> Outcome {
     call.state.services.servers.unrescue(call.actor()?, id).await?;
-    Ok(Reply::empty(StatusCode::ACCEPTED))
+    Ok(accepted())
 }
 
 #[derive(Deserialize)]
@@ -43,5 +44,5 @@ struct ChangePassword {
 pub async fn change_password(call: Call, id: ServerId, value: Value) -> Outcome {
     let asked: ChangePassword = wire::read(value)?;
     call.state.services.servers.change_password(call.actor()?, id, asked.admin_password).await?;
-    Ok(Reply::empty(StatusCode::ACCEPTED))
+    Ok(accepted())
 }

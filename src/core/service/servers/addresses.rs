@@ -20,14 +20,12 @@ impl Servers {
     /// # Errors
     /// A locked server, a network that the server is not on, one that has no address left.
     pub async fn add_fixed_ip(&self, actor: &Actor, id: ServerId, network: String) -> Result<()> {
-        self.change(actor, id, move |c, actor, server, now| {
+        self.hand_over(actor, id, move |c, actor, server, now| {
             decide(&server, Action::AddFixedIp, actor)?;
             let port = with_address_more(c, id, &network)?;
             keep(c, actor, &server, port, now)
         })
-        .await?;
-        self.deps.tasks.wake();
-        Ok(())
+        .await
     }
 
     /// Takes an address from the server.
@@ -35,7 +33,7 @@ impl Servers {
     /// # Errors
     /// A locked server, an address that the server does not have.
     pub async fn remove_fixed_ip(&self, actor: &Actor, id: ServerId, address: IpAddr) -> Result<()> {
-        self.change(actor, id, move |c, actor, server, now| {
+        self.hand_over(actor, id, move |c, actor, server, now| {
             decide(&server, Action::RemoveFixedIp, actor)?;
             for mut port in ports_of(c, id)? {
                 let before = port.fixed_ips.len();
@@ -46,9 +44,7 @@ impl Servers {
             }
             Err(Error::invalid(format!("Instance {id} has zero fixed IPs.")))
         })
-        .await?;
-        self.deps.tasks.wake();
-        Ok(())
+        .await
     }
 
     /// Refuses a floating address for the server, since there are none on this host.
