@@ -199,10 +199,10 @@ async fn port_security_goes_with_groups() {
     let net = net().await;
     let admin = &net.cloud.admin;
     let default = net.get(admin, "security-groups?name=default").await["security_groups"][0]["id"].clone();
-    let body = net.port(json!({"port_security_enabled": false, "security_groups": [default]}));
+    let body = net.port(&json!({"port_security_enabled": false, "security_groups": [default]}));
     let refused = net.refused(admin, Method::POST, "ports", body).await;
     assert_eq!(refused, error(400, "PortSecurityAndIPRequiredForSecurityGroups"));
-    let port = net.post(admin, "ports", net.port(json!({"port_security_enabled": false}))).await;
+    let port = net.post(admin, "ports", net.port(&json!({"port_security_enabled": false}))).await;
     assert_eq!(port["port"]["port_security_enabled"], false);
     assert_eq!(port["port"]["security_groups"], json!([]));
     let path = format!("ports/{}", port["port"]["id"].as_str().unwrap());
@@ -221,13 +221,13 @@ async fn port_security_goes_with_groups() {
     let refused = net.refused(admin, Method::PUT, &path, change(pairs.clone())).await;
     assert_eq!(refused, error(409, "AddressPairAndPortSecurityRequired"));
     let twice = json!({"allowed_address_pairs": [{"ip_address": "10.9.0.1"}, {"ip_address": "10.9.0.1"}]});
-    let refused = net.refused(admin, Method::POST, "ports", net.port(twice)).await;
+    let refused = net.refused(admin, Method::POST, "ports", net.port(&twice)).await;
     assert_eq!(refused, error(400, "DuplicateAddressPairInRequest"));
     for bad in [json!({}), json!({"ip_address": "2001:db8::1"}), json!({"ip_address": "10.9.0.1", "x": 1})] {
-        let body = net.port(json!({"allowed_address_pairs": [bad]}));
+        let body = net.port(&json!({"allowed_address_pairs": [bad]}));
         assert_eq!(net.refused(admin, Method::POST, "ports", body).await, error(400, "HTTPBadRequest"));
     }
-    let made = net.post(admin, "ports", net.port(pairs)).await;
+    let made = net.post(admin, "ports", net.port(&pairs)).await;
     let own = &made["port"]["mac_address"];
     let shown = json!([{"mac_address": own, "ip_address": "10.9.0.0/16"}]);
     assert_eq!(made["port"]["allowed_address_pairs"], shown);
