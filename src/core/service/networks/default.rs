@@ -1,12 +1,14 @@
 //! The network that a cloud has from its first start, so that a server can be made without making a network first.
 
 use super::{NetworksService, store};
-use crate::core::ids::{NetworkId, ProjectId, SubnetId};
+use crate::core::ids::{NetworkId, ProjectId, SecurityGroupRuleId, SubnetId};
 use crate::core::network::{DEFAULT_MTU, Network, Pool, Subnet, default_pools, first_host};
+use crate::core::security_group::{Direction, Ethertype, Remote, RuleSpec, SecurityGroupRule};
 use crate::core::{Error, Result};
 use crate::host::net::{HostNetwork, NetworkMode};
-use crate::store::setting;
-use ipnet::Ipv4Net;
+use crate::store::{Connection, StoreError, security_groups, setting};
+use ipnet::{IpNet, Ipv4Net};
+use jiff::Timestamp;
 use std::net::Ipv4Addr;
 
 /// The name of the network, by which clients find a server's private address.
@@ -26,6 +28,9 @@ struct Plan {
 impl NetworksService {
     /// Makes the default network at the first start, in a range that is free on this host: owned by the given project,
     /// usable by all. Answers its id, or `None` when it was made at an earlier start. The host itself is not changed.
+    ///
+    /// The owner's default security group then lets this host in, by a rule like any other: who set the cloud up can reach
+    /// its first server from where he sits.
     ///
     /// In user mode every guest lives in a private copy of one range, inside QEMU, and is given the same address by
     /// DHCP. The network is then in the store as well, in that range, so that servers have ports, MACs and addresses of
@@ -48,6 +53,7 @@ impl NetworksService {
         };
         let (owner, now) = (owner.clone(), self.deps.clock.now());
         self.write(move |c| {
+            let_host_in(c, &owner, plan.gateway, now)?;
             let network = Network {
                 id: NetworkId::random(),
                 project_id: owner.clone(),
@@ -88,6 +94,27 @@ impl NetworksService {
         })
         .await
     }
+}
+
+/// Writes the rule for what comes from the host's own address on the network.
+fn let_host_in(
+    c: &Connection,
+    project: &ProjectId,
+    gateway: Ipv4Addr,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let from_host = Remote::Prefix(IpNet::V4(Ipv4Net::from(gateway)));
+    let rule = SecurityGroupRule {
+        id: SecurityGroupRuleId::random(),
+        group_id: security_groups::ensure_default(c, project, now)?,
+        project_id: project.clone(),
+        description: format!("This host, by its address on the network {NAME}"),
+        spec: RuleSpec::all(Direction::Ingress, Ethertype::V4, from_host),
+        created_at: now,
+        updated_at: now,
+        revision: 0,
+    };
+    security_groups::insert_rule(c, &rule)
 }
 
 fn no_range(cause: crate::host::net::NetError) -> Error {
@@ -139,6 +166,10 @@ mod tests {
         assert!(networks[0].shared && networks[0].is_default && networks[0].id == id);
         assert_eq!(subnets[0].gateway_ip, first_host(subnets[0].cidr));
         assert_eq!(subnets[0].allocation_pools.len(), 1);
+        let rules = service.read(|c| Ok(security_groups::list_rules(c, &Listing::default())?)).await.unwrap();
+        let this_host = Remote::Prefix(format!("{}/32", subnets[0].gateway_ip.unwrap()).parse().unwrap());
+        let from_host = rules.iter().filter(|rule| rule.spec.remote == this_host);
+        assert_eq!(from_host.map(|rule| &rule.project_id).collect::<Vec<_>>(), [&owner]);
         service.write(move |c| Ok(store::delete(c, id)?)).await.unwrap();
         assert_eq!(service.ensure_default(&host, &owner).await.unwrap(), None, "deleted stays deleted");
     }
