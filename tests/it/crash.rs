@@ -34,7 +34,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 /// How many moments of an action are tried when not all are asked for.
-const SAMPLE: usize = 5;
+const SAMPLE: usize = 3;
 /// The same for actions that take long, or that come in fours.
 const FEW: usize = 2;
 
