@@ -179,7 +179,8 @@ mod tests {
         let rules = &made.rules[&network];
         assert_eq!((rules.ports[0].id, rules.ports[0].mac), (port.id, port.mac));
         assert_eq!(rules.groups[0].id, port.security_groups[0]);
-        assert_eq!(rules.groups[0].rules.len(), 4);
+        // Those of every default group, and the one that lets this host in.
+        assert_eq!(rules.groups[0].rules.len(), 5);
         host.vanish(network);
         ensure_host_networks(store, &host).await.unwrap();
         assert_eq!(host.inventory(), made);

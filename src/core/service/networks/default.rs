@@ -166,7 +166,7 @@ mod tests {
         assert!(networks[0].shared && networks[0].is_default && networks[0].id == id);
         assert_eq!(subnets[0].gateway_ip, first_host(subnets[0].cidr));
         assert_eq!(subnets[0].allocation_pools.len(), 1);
-        let rules = service.read(|c| Ok(security_groups::list_rules(c, &Listing::default())?)).await.unwrap();
+        let rules = service.read(|c| security_groups::list_rules(c, &Listing::default())).await.unwrap();
         let this_host = Remote::Prefix(format!("{}/32", subnets[0].gateway_ip.unwrap()).parse().unwrap());
         let from_host = rules.iter().filter(|rule| rule.spec.remote == this_host);
         assert_eq!(from_host.map(|rule| &rule.project_id).collect::<Vec<_>>(), [&owner]);

@@ -2,8 +2,8 @@
 //! deadlines on threads of their own.
 //!
 //! libvirtd answers at most five calls of one client at a time, and a call about a guest whose QEMU hangs can take
-//! for ever. So such calls are limited to one per domain, and when several are under way they go over links of their
-//! own. Knows nothing of domains or networks.
+//! for ever. So such calls are limited to one per domain, and go over links of their own. Knows nothing of domains or
+//! networks.
 
 use super::error::{is, translate};
 use super::ffi::{self, Listener, Notice};
@@ -31,10 +31,10 @@ const LAST_RETRY: Duration = Duration::from_secs(5);
 /// As many as libvirtd works on at once: with fewer, the last of twenty new guests starts when the first ones are already
 /// booting and take its processors.
 const GUEST_CALLS: usize = 20;
-/// Calls on the first link that may have to wait for QEMU; the other three of libvirtd's five are for quick ones.
-const GUEST_CALLS_ON_FIRST_LINK: usize = 2;
-const CALLS_ON_EXTRA_LINK: usize = 4;
-const MOST_EXTRA_LINKS: usize = 16;
+/// So that each call that may have to wait for QEMU has a link of its own, and a few to spare. libvirt's client sends a
+/// call at once only if no other waits on its link: beside one for a guest that hangs, it can lie there until the next
+/// sign of life.
+const MOST_EXTRA_LINKS: usize = 32;
 
 /// Which threads and links a call uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,6 @@ struct ExtraLink {
 
 #[derive(Default)]
 struct Traffic {
-    on_first: usize,
     extra: Vec<ExtraLink>,
 }
 
@@ -189,10 +188,10 @@ impl Connection {
         let ticket = pool.submit(move || {
             // Held until libvirt has answered, even if the caller has left: the domain stays closed to other calls.
             let _gate = gate;
-            let result = if call.lane == Lane::Quick {
+            let result = if call.lane == Lane::Quick || worker.is_in_process() {
                 run(&first, work)
             } else {
-                worker.on_free_link(&first, number, call.name, |connect| run(connect, work))
+                worker.on_extra_link(number, call.name, |connect| run(connect, work))
             };
             // A caller that has left has its answer: that the deadline passed.
             answer.send(result).ok();
@@ -268,24 +267,19 @@ impl Shared {
         gate
     }
 
-    /// Runs `work` over the first link if that has room, else over an extra one.
-    fn on_free_link<T>(
+    /// Whether libvirt answers inside this process, as its test driver does. Nothing waits there, and each link would lead
+    /// to a world of its own.
+    fn is_in_process(&self) -> bool {
+        self.uri.starts_with("test:")
+    }
+
+    /// Runs `work` over a link that nobody else waits on, as long as there may be more links.
+    fn on_extra_link<T>(
         &self,
-        first: &Arc<Connect>,
         number: u64,
         name: &'static str,
         work: impl FnOnce(&Connect) -> Result<T, HypervisorError>,
     ) -> Result<T, HypervisorError> {
-        {
-            let mut traffic = locked(&self.traffic);
-            if traffic.on_first < GUEST_CALLS_ON_FIRST_LINK {
-                traffic.on_first += 1;
-                drop(traffic);
-                let result = work(first);
-                locked(&self.traffic).on_first -= 1;
-                return result;
-            }
-        }
         let connect = self.extra_link(number, name)?;
         let result = work(&connect);
         let mut traffic = locked(&self.traffic);
@@ -306,7 +300,7 @@ impl Shared {
             let usable = traffic
                 .extra
                 .iter_mut()
-                .filter(|link| link.number == number && (full || link.calls < CALLS_ON_EXTRA_LINK))
+                .filter(|link| full && link.number == number)
                 .min_by_key(|link| link.calls);
             if let Some(link) = usable {
                 link.calls += 1;
