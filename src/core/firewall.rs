@@ -7,6 +7,19 @@ use super::security_group::RuleSpec;
 use ipnet::Ipv4Net;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// When rules were read: what has a later one knows all that one with an earlier one knew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reading(u64);
+
+impl Reading {
+    /// To be taken before the rules are read, and after what they have to know was stored.
+    pub fn begin() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::SeqCst))
+    }
+}
 
 /// All that is filtered on one network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +57,7 @@ impl PortRules {
     /// All addresses that it may use, none of them twice.
     pub fn ranges(&self) -> Vec<Ipv4Net> {
         let own = self.addresses.iter().map(|address| Ipv4Net::from(*address));
-        Ipv4Net::aggregate(&own.chain(self.allowed_pairs.iter().map(|pair| pair.range)).collect())
+        apart(own.chain(self.allowed_pairs.iter().map(|pair| pair.range)))
     }
 
     /// All MACs that it may use.
@@ -57,6 +70,29 @@ impl NetworkRules {
     /// The addresses of a group's members on this network, none of them twice.
     pub fn members(&self, group: SecurityGroupId) -> Vec<Ipv4Net> {
         let members = self.ports.iter().filter(|port| port.groups.contains(&group));
-        Ipv4Net::aggregate(&members.flat_map(PortRules::ranges).collect())
+        apart(members.flat_map(PortRules::ranges))
+    }
+}
+
+/// The ranges without those that lie within others. Neighbours stay as they are, so that one more range changes nothing
+/// about the others.
+fn apart(ranges: impl Iterator<Item = Ipv4Net>) -> Vec<Ipv4Net> {
+    let mut ranges: Vec<Ipv4Net> = ranges.map(|range| range.trunc()).collect();
+    // What contains others comes before them.
+    ranges.sort_unstable_by_key(|range| (range.network(), range.prefix_len()));
+    ranges.dedup_by(|next, kept| kept.contains(&*next));
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_within_others_are_left_out() {
+        let ranges = ["10.0.0.3/32", "10.0.0.2/32", "10.0.1.9/24", "10.0.1.7/32", "10.0.1.0/24"];
+        let apart: Vec<String> =
+            apart(ranges.iter().map(|range| range.parse().unwrap())).iter().map(Ipv4Net::to_string).collect();
+        assert_eq!(apart, ["10.0.0.2/32", "10.0.0.3/32", "10.0.1.0/24"]);
     }
 }

@@ -2,20 +2,11 @@
 //!
 //! Never changes the store. A network that the host cannot have now does not keep the others from being made.
 
+use crate::core::firewall::Reading;
 use crate::core::ids::NetworkId;
 use crate::core::port::{Reservation, ServerNic, host_label};
 use crate::host::net::{HostNetwork, HostNetworkSpec, HostPortSpec, NetError, NetworkMode};
 use crate::store::{Connection, Store, StoreError, firewall, networks, server_ports};
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::Mutex;
-
-/// How often it was asked for anybody's rules.
-static ASKED: AtomicU64 = AtomicU64::new(0);
-
-/// Up to which of these times each network's rules are done. Held while rules are read and written, so that who reads
-/// them last also writes them last.
-static DONE: Mutex<BTreeMap<NetworkId, u64>> = Mutex::const_new(BTreeMap::new());
 
 /// A network that is in the store, but could not be made on the host.
 #[derive(Debug)]
@@ -62,7 +53,7 @@ pub enum HostNetworksError {
 }
 
 /// Makes what guests on a network may send and receive what the store says. To be called before a guest starts, after
-/// one has gone, and after every change of groups. Who waits while others ask for the same network is served with them.
+/// one has gone, and after every change of groups.
 pub async fn ensure_rules(
     store: &Store,
     host: &dyn HostNetwork,
@@ -71,17 +62,9 @@ pub async fn ensure_rules(
     if host.mode() == NetworkMode::User {
         return Ok(());
     }
-    let mine = ASKED.fetch_add(1, Ordering::SeqCst) + 1;
-    let mut done = DONE.lock().await;
-    if done.get(&network).is_some_and(|upto| *upto >= mine) {
-        return Ok(());
-    }
-    // Whoever has asked so far has committed before, and is in what is read now.
-    let upto = ASKED.load(Ordering::SeqCst);
+    let reading = Reading::begin();
     let rules = store.read(move |c| firewall::rules(c, network)).await?;
-    host.ensure_rules(&rules).await?;
-    done.insert(network, upto);
-    Ok(())
+    Ok(host.ensure_rules(reading, rules).await?)
 }
 
 fn all_specs(connection: &Connection) -> Result<Vec<HostNetworkSpec>, StoreError> {

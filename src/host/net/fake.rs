@@ -1,7 +1,7 @@
 //! Host networks in memory, with scripted faults. For tests; nothing in the configuration leads here.
 
 use super::{HostNetwork, HostNetworkSpec, HostPortSpec, NetError, NetworkMode};
-use crate::core::firewall::NetworkRules;
+use crate::core::firewall::{NetworkRules, Reading};
 use crate::core::ids::NetworkId;
 use crate::host::faults::{Call, Failure, FaultScript};
 use crate::host::hypervisor::HypervisorError;
@@ -24,6 +24,8 @@ pub struct NetworkInventory {
 pub struct FakeNetwork {
     mode: NetworkMode,
     inner: Mutex<NetworkInventory>,
+    /// When what is filtered on each network was read.
+    readings: Mutex<BTreeMap<NetworkId, Reading>>,
     faults: FaultScript,
 }
 
@@ -35,7 +37,7 @@ impl Default for FakeNetwork {
 
 impl FakeNetwork {
     pub fn new(mode: NetworkMode) -> Self {
-        Self { mode, inner: Mutex::default(), faults: FaultScript::default() }
+        Self { mode, inner: Mutex::default(), readings: Mutex::default(), faults: FaultScript::default() }
     }
 
     /// The script of faults, to be written by a test.
@@ -154,10 +156,15 @@ impl HostNetwork for FakeNetwork {
         .await
     }
 
-    async fn ensure_rules(&self, rules: &NetworkRules) -> Result<(), NetError> {
+    async fn ensure_rules(&self, reading: Reading, rules: NetworkRules) -> Result<(), NetError> {
         self.call(Call::EnsureRules, |inventory| {
+            let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+            if readings.get(&rules.network).is_some_and(|later| *later >= reading) {
+                return Ok(());
+            }
+            readings.insert(rules.network, reading);
             if self.mode == NetworkMode::Bridged && !rules.ports.is_empty() {
-                inventory.rules.insert(rules.network, rules.clone());
+                inventory.rules.insert(rules.network, rules);
             } else {
                 inventory.rules.remove(&rules.network);
             }

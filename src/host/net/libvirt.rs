@@ -11,7 +11,7 @@ use super::lease::{self, Lease};
 use super::leftover;
 use super::network_xml::{self, Found, Frame};
 use super::{HostNetwork, HostNetworkSpec, HostPortSpec, NetError, NetworkMode, ranges};
-use crate::core::firewall::NetworkRules;
+use crate::core::firewall::{NetworkRules, Reading};
 use crate::core::ids::NetworkId;
 use crate::host::command::Command;
 use crate::host::hypervisor::HypervisorError;
@@ -420,8 +420,8 @@ impl HostNetwork for LibvirtNetwork {
         self.call(network, "remove_port", move |host| remove_port(host, &mac)).await
     }
 
-    async fn ensure_rules(&self, rules: &NetworkRules) -> Result<(), NetError> {
-        self.guard.ensure(rules).await
+    async fn ensure_rules(&self, reading: Reading, rules: NetworkRules) -> Result<(), NetError> {
+        self.guard.ensure(reading, rules).await
     }
 
     async fn forget_older_rules(&self) -> Result<(), NetError> {

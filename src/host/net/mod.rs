@@ -13,7 +13,7 @@ mod network_xml;
 mod ranges;
 pub mod user;
 
-use crate::core::firewall::NetworkRules;
+use crate::core::firewall::{NetworkRules, Reading};
 use crate::core::ids::{NetworkId, PortId};
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
@@ -97,9 +97,9 @@ pub trait HostNetwork: Send + Sync {
     /// Ensures that the MAC has no reservation and no lease.
     async fn remove_port(&self, network: NetworkId, mac: &str) -> Result<(), NetError>;
 
-    /// Makes what guests on the network may send and receive exactly this, also for those that run. Ports that are not
-    /// named pass everything. Calls for one network have to come one by one. In user mode this does nothing.
-    async fn ensure_rules(&self, rules: &NetworkRules) -> Result<(), NetError>;
+    /// Makes what guests on the network may send and receive exactly this, also for those that run, unless rules of a later
+    /// reading stand already. Ports that are not named pass everything. In user mode this does nothing.
+    async fn ensure_rules(&self, reading: Reading, rules: NetworkRules) -> Result<(), NetError>;
 
     /// Lets go of what earlier versions filtered with, once everything has the rules of this one.
     async fn forget_older_rules(&self) -> Result<(), NetError>;

@@ -1,7 +1,7 @@
 //! User-mode networking: each guest has a private network inside its QEMU, and nothing exists on the host.
 
 use super::{HostNetwork, HostNetworkSpec, HostPortSpec, NetError, NetworkMode, ranges};
-use crate::core::firewall::NetworkRules;
+use crate::core::firewall::{NetworkRules, Reading};
 use crate::core::ids::NetworkId;
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
@@ -48,7 +48,7 @@ impl HostNetwork for UserNetwork {
         Ok(())
     }
 
-    async fn ensure_rules(&self, _rules: &NetworkRules) -> Result<(), NetError> {
+    async fn ensure_rules(&self, _: Reading, _: NetworkRules) -> Result<(), NetError> {
         Ok(())
     }
 

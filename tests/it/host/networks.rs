@@ -3,7 +3,7 @@
 use super::surroundings::{
     Installation, PATIENCE, alone, kill_libvirtd, run, shared, signal, start_libvirtd, virsh,
 };
-use dwarfnova::core::firewall::{GroupRules, NetworkRules, PortRules};
+use dwarfnova::core::firewall::{GroupRules, NetworkRules, PortRules, Reading};
 use dwarfnova::core::ids::{NetworkId, PortId, SecurityGroupId};
 use dwarfnova::core::security_group::{Direction, Ethertype, Remote, RuleSpec};
 use dwarfnova::host::hypervisor::spec::{NicAttachment, NicModel, NicSpec};
@@ -86,6 +86,17 @@ impl Surroundings {
         run("nft", &["list", "table", "bridge", &self.table()])
     }
 
+    /// Filters by rules as if they had just been read.
+    pub async fn filter(&self, rules: &NetworkRules) {
+        self.network.ensure_rules(Reading::begin(), rules.clone()).await.unwrap();
+    }
+
+    /// Filters by the same rules as a daemon that has just been started does.
+    pub async fn filter_anew(&self, rules: &NetworkRules) {
+        let network = LibvirtNetwork::new(self.here.host.connection().clone(), self.here.id);
+        network.ensure_rules(Reading::begin(), rules.clone()).await.unwrap();
+    }
+
     /// These ports may send what they like in their own name, and receive everything.
     async fn open(&self, ports: &[&HostPortSpec]) {
         let group = SecurityGroupId::random();
@@ -108,7 +119,7 @@ impl Surroundings {
                 rules: both.map(|way| RuleSpec::all(way, Ethertype::V4, Remote::Anyone)).into(),
             }],
         };
-        self.network.ensure_rules(&rules).await.unwrap();
+        self.filter(&rules).await;
     }
 
     fn leases(&self) -> String {
