@@ -31,11 +31,6 @@ const LAST_RETRY: Duration = Duration::from_secs(5);
 /// As many as libvirtd works on at once: with fewer, the last of twenty new guests starts when the first ones are already
 /// booting and take its processors.
 const GUEST_CALLS: usize = 20;
-/// So that each call that may have to wait for QEMU has a link of its own, and a few to spare. libvirt's client sends a
-/// call at once only if no other waits on its link: beside one for a guest that hangs, it can lie there until the next
-/// sign of life.
-const MOST_EXTRA_LINKS: usize = 32;
-
 /// Which threads and links a call uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
@@ -64,38 +59,38 @@ pub struct Call {
 enum Link {
     /// The first attempt is under way.
     Connecting,
-    Up {
-        connect: Arc<Connect>,
-        /// Counts the links, to tell a new one from an old one.
-        number: u64,
-    },
+    Up(Arc<Connect>),
     Down {
         since: Instant,
         reason: String,
     },
 }
 
-struct ExtraLink {
-    connect: Arc<Connect>,
-    /// The number of the first link at whose time it was opened.
-    number: u64,
-    calls: usize,
-}
-
+/// The link of one thread, which its calls share with no others: libvirt's client sends a call at once only if no other
+/// waits on its link. Beside one for a guest that hangs, it can lie there until the next sign of life.
 #[derive(Default)]
-struct Traffic {
-    extra: Vec<ExtraLink>,
+struct OwnLink(Option<Connect>);
+
+impl OwnLink {
+    /// Opens it anew where it is dead.
+    fn ready(&mut self, uri: &str) -> Result<&Connect, Error> {
+        let alive = self.0.take().filter(|connect| connect.is_alive().unwrap_or(false));
+        let connect = match alive {
+            Some(connect) => connect,
+            None => open_link(uri)?,
+        };
+        Ok(self.0.insert(connect))
+    }
 }
 
 struct Shared {
     uri: String,
     link: watch::Sender<Link>,
     events: broadcast::Sender<HostEvent>,
-    quick: Pool,
-    guest: Pool,
-    force: Pool,
+    quick: Pool<OwnLink>,
+    guest: Pool<OwnLink>,
+    force: Pool<OwnLink>,
     gates: Mutex<HashMap<Uuid, Weak<tokio::sync::Mutex<()>>>>,
-    traffic: Mutex<Traffic>,
     supervisor: mpsc::Sender<Message>,
 }
 
@@ -138,7 +133,6 @@ impl Connection {
             guest: Pool::new("libvirt-guest", GUEST_CALLS),
             force: Pool::new("libvirt-force", 8),
             gates: Mutex::default(),
-            traffic: Mutex::default(),
             supervisor,
         });
         let supervised = Arc::clone(&shared);
@@ -170,7 +164,7 @@ impl Connection {
         let shared = &self.0.0;
         let deadline = Instant::now() + Duration::from_secs(call.seconds);
         let late = || HypervisorError::Deadline { call: call.name, seconds: call.seconds };
-        let (first, number) = shared.link_up(deadline).await?;
+        let first = shared.link_up(deadline).await?;
         let gate = match call.lane {
             Lane::OneByOne(domain) => {
                 Some(timeout_at(deadline, shared.gate(domain)).await.map_err(|_| late())?)
@@ -185,13 +179,14 @@ impl Connection {
         };
         let (answer, answered) = oneshot::channel();
         let worker = Arc::clone(shared);
-        let ticket = pool.submit(move || {
+        let ticket = pool.submit(move |own| {
             // Held until libvirt has answered, even if the caller has left: the domain stays closed to other calls.
             let _gate = gate;
             let result = if call.lane == Lane::Quick || worker.is_in_process() {
                 run(&first, work)
             } else {
-                worker.on_extra_link(number, call.name, |connect| run(connect, work))
+                let ready = own.ready(&worker.uri).map_err(|error| translate(call.name, error));
+                ready.and_then(|connect| run(connect, work))
             };
             // A caller that has left has its answer: that the deadline passed.
             answer.send(result).ok();
@@ -233,13 +228,13 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     /// The first link; waits for the first attempt and, shortly, for a link that has just broken.
-    async fn link_up(&self, deadline: Instant) -> Result<(Arc<Connect>, u64), HypervisorError> {
+    async fn link_up(&self, deadline: Instant) -> Result<Arc<Connect>, HypervisorError> {
         let begun = Instant::now();
         let mut changes = self.link.subscribe();
         loop {
             let link = changes.borrow_and_update().clone();
             let (until, reason) = match link {
-                Link::Up { connect, number } => return Ok((connect, number)),
+                Link::Up(connect) => return Ok(connect),
                 Link::Connecting => (begun + FIRST_LINK_WAIT, format!("{} does not answer", self.uri)),
                 Link::Down { since, reason } => (since + LINK_GRACE, reason),
             };
@@ -271,46 +266,6 @@ impl Shared {
     /// to a world of its own.
     fn is_in_process(&self) -> bool {
         self.uri.starts_with("test:")
-    }
-
-    /// Runs `work` over a link that nobody else waits on, as long as there may be more links.
-    fn on_extra_link<T>(
-        &self,
-        number: u64,
-        name: &'static str,
-        work: impl FnOnce(&Connect) -> Result<T, HypervisorError>,
-    ) -> Result<T, HypervisorError> {
-        let connect = self.extra_link(number, name)?;
-        let result = work(&connect);
-        let mut traffic = locked(&self.traffic);
-        for link in &mut traffic.extra {
-            if Arc::ptr_eq(&link.connect, &connect) {
-                link.calls -= 1;
-            }
-        }
-        // Each open link costs a sign of life now and then, so none stays open without calls.
-        traffic.extra.retain(|link| link.calls > 0);
-        result
-    }
-
-    fn extra_link(&self, number: u64, name: &'static str) -> Result<Arc<Connect>, HypervisorError> {
-        {
-            let mut traffic = locked(&self.traffic);
-            let full = traffic.extra.len() >= MOST_EXTRA_LINKS;
-            let usable = traffic
-                .extra
-                .iter_mut()
-                .filter(|link| full && link.number == number)
-                .min_by_key(|link| link.calls);
-            if let Some(link) = usable {
-                link.calls += 1;
-                return Ok(Arc::clone(&link.connect));
-            }
-        }
-        let opened = open_link(&self.uri).map_err(|error| translate(name, error))?;
-        let connect = Arc::new(opened);
-        locked(&self.traffic).extra.push(ExtraLink { connect: Arc::clone(&connect), number, calls: 1 });
-        Ok(connect)
     }
 }
 
@@ -388,8 +343,7 @@ fn supervise(
         match connect(shared, number, observer) {
             Ok(opened) => {
                 retry = FIRST_RETRY;
-                let connect = Arc::new(opened);
-                shared.link.send_replace(Link::Up { connect, number });
+                shared.link.send_replace(Link::Up(Arc::new(opened)));
                 if was_down {
                     tracing::info!(uri = shared.uri, "libvirt is back");
                     super::events::send(&shared.events, HostEvent::Reconnected);
@@ -425,11 +379,10 @@ fn go_down(shared: &Shared, was_down: &mut bool, reason: String) {
         // The grace for calls begins when the link breaks, not with each vain attempt.
         let since = match link {
             Link::Down { since, .. } => *since,
-            Link::Connecting | Link::Up { .. } => Instant::now(),
+            Link::Connecting | Link::Up(_) => Instant::now(),
         };
         *link = Link::Down { since, reason };
     });
-    locked(&shared.traffic).extra.retain(|link| link.calls > 0);
     if !*was_down {
         super::events::send(&shared.events, HostEvent::Disconnected);
     }

@@ -2,7 +2,7 @@
 //!
 //! Threads are made when there is work and end when there is none for a while, so an idle daemon has none. A job
 //! that nobody waits for any more counts as lost: it keeps its thread, and a new thread may take its place, so that
-//! calls that never return do not use the pool up.
+//! calls that never return do not use the pool up. What a thread keeps from job to job, it lets go of when it ends.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,41 +16,45 @@ const LINGER: Duration = Duration::from_secs(20);
 /// More threads than this are never made, lost ones included.
 const MOST_THREADS: usize = 128;
 
-type Work = Box<dyn FnOnce() + Send>;
+type Work<K> = Box<dyn FnOnce(&mut K) + Send>;
 
-struct Job {
-    work: Work,
+struct Job<K> {
+    work: Work<K>,
     lost: Arc<AtomicBool>,
 }
 
-#[derive(Default)]
-struct Inner {
-    queue: VecDeque<Job>,
+struct Inner<K> {
+    queue: VecDeque<Job<K>>,
     threads: usize,
     idle: usize,
     lost: usize,
 }
 
-struct Shared {
+struct Shared<K> {
     name: &'static str,
     size: usize,
-    inner: Mutex<Inner>,
+    inner: Mutex<Inner<K>>,
     wake: Condvar,
 }
 
-/// A pool of at most `size` threads besides those that are lost in calls.
-#[derive(Clone)]
-pub struct Pool(Arc<Shared>);
+/// A pool of at most `size` threads besides those that are lost in calls. Each keeps a `K` of its own.
+pub struct Pool<K = ()>(Arc<Shared<K>>);
+
+impl<K> Clone for Pool<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
 
 /// One submitted job, as its submitter holds it. Dropping it says that nobody waits for the job any more: if it runs,
 /// it runs on, beside the pool's size; if it waits, it never will.
 #[must_use]
-pub struct Ticket {
-    pool: Pool,
+pub struct Ticket<K: Default + 'static = ()> {
+    pool: Pool<K>,
     lost: Arc<AtomicBool>,
 }
 
-impl Drop for Ticket {
+impl<K: Default + 'static> Drop for Ticket<K> {
     fn drop(&mut self) {
         let mut inner = self.pool.0.lock();
         if !self.lost.swap(true, Ordering::SeqCst) {
@@ -60,12 +64,12 @@ impl Drop for Ticket {
     }
 }
 
-impl Pool {
+impl<K: Default + 'static> Pool<K> {
     pub fn new(name: &'static str, size: usize) -> Self {
-        Self(Arc::new(Shared { name, size, inner: Mutex::default(), wake: Condvar::new() }))
+        Self(Arc::new(Shared { name, size, inner: Mutex::new(Inner::new()), wake: Condvar::new() }))
     }
 
-    pub fn submit(&self, work: impl FnOnce() + Send + 'static) -> Ticket {
+    pub fn submit(&self, work: impl FnOnce(&mut K) + Send + 'static) -> Ticket<K> {
         let lost = Arc::new(AtomicBool::new(false));
         let mut inner = self.0.lock();
         inner.queue.push_back(Job { work: Box::new(work), lost: Arc::clone(&lost) });
@@ -79,13 +83,15 @@ impl Pool {
     }
 
     fn serve(&self) {
+        let mut kept = K::default();
         let mut inner = self.0.lock();
         loop {
             if let Some(job) = inner.queue.pop_front() {
                 // What nobody waits for is not begun any more.
                 if !job.lost.load(Ordering::SeqCst) {
                     drop(inner);
-                    if catch_unwind(AssertUnwindSafe(job.work)).is_err() {
+                    if catch_unwind(AssertUnwindSafe(|| (job.work)(&mut kept))).is_err() {
+                        kept = K::default();
                         tracing::error!(pool = self.0.name, "a call to libvirt panicked");
                     }
                     inner = self.0.lock();
@@ -111,13 +117,19 @@ impl Pool {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+impl<K> Inner<K> {
+    fn new() -> Self {
+        Self { queue: VecDeque::new(), threads: 0, idle: 0, lost: 0 }
+    }
+}
+
+impl<K: Default + 'static> Shared<K> {
+    fn lock(&self) -> MutexGuard<'_, Inner<K>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes one more thread if there is work for it and room.
-    fn grow(&self, pool: &Pool, inner: &mut Inner) {
+    fn grow(&self, pool: &Pool<K>, inner: &mut Inner<K>) {
         let room = inner.threads.saturating_sub(inner.lost) < self.size && inner.threads < MOST_THREADS;
         if inner.queue.len() <= inner.idle || !room {
             return;
@@ -141,36 +153,42 @@ mod tests {
 
     #[test]
     fn lost_jobs_do_not_use_the_pool_up() {
-        let pool = Pool::new("test", 1);
+        let pool: Pool = Pool::new("test", 1);
         let (release, held) = mpsc::channel::<()>();
-        let hanging = pool.submit(move || {
+        let hanging = pool.submit(move |()| {
             held.recv().ok();
         });
         let (done, answer) = mpsc::channel();
         let second = done.clone();
-        let waiting = pool.submit(move || second.send(1).unwrap());
+        let waiting = pool.submit(move |()| second.send(1).unwrap());
         assert!(answer.recv_timeout(Duration::from_millis(50)).is_err());
         drop(hanging);
         assert_eq!(answer.recv_timeout(SOON).unwrap(), 1);
         release.send(()).unwrap();
-        let last = pool.submit(move || done.send(2).unwrap());
+        let last = pool.submit(move |()| done.send(2).unwrap());
         assert_eq!(answer.recv_timeout(SOON).unwrap(), 2);
         drop((waiting, last));
     }
 
     #[test]
     fn many_jobs_run_on_few_threads() {
-        let pool = Pool::new("test", 3);
+        let pool = Pool::<usize>::new("test", 3);
         let (done, answer) = mpsc::channel();
-        let tickets: Vec<Ticket> = (0..200)
+        let tickets: Vec<Ticket<usize>> = (0..200)
             .map(|number| {
                 let done = done.clone();
-                pool.submit(move || done.send(number).unwrap())
+                pool.submit(move |kept| {
+                    *kept += 1;
+                    done.send((number, *kept)).unwrap();
+                })
             })
             .collect();
-        let mut seen: Vec<i32> = (0..200).map(|_| answer.recv_timeout(SOON).unwrap()).collect();
-        seen.sort_unstable();
-        assert_eq!(seen, (0..200).collect::<Vec<_>>());
+        let seen: Vec<(i32, usize)> = (0..200).map(|_| answer.recv_timeout(SOON).unwrap()).collect();
+        let mut numbers: Vec<i32> = seen.iter().map(|(number, _)| *number).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..200).collect::<Vec<_>>());
+        // Some thread has done a third of them at least, and kept count.
+        assert!(seen.iter().any(|(_, count)| *count > 66));
         assert!(pool.0.lock().threads <= 3);
         drop(tickets);
         // The last thread notes the end of its job a moment after the job's own last word.
