@@ -14,13 +14,18 @@ pub enum Resource {
     KeyPairs,
     ServerGroups,
     ServerGroupMembers,
+    // Kept and shown; the network service, which counts these, has limits of its own.
+    FixedIps,
+    FloatingIps,
+    SecurityGroups,
+    SecurityGroupRules,
 }
 
 /// No limit.
 pub const UNLIMITED: i64 = -1;
 
 impl Resource {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Instances,
         Self::Cores,
         Self::Ram,
@@ -31,6 +36,10 @@ impl Resource {
         Self::KeyPairs,
         Self::ServerGroups,
         Self::ServerGroupMembers,
+        Self::FixedIps,
+        Self::FloatingIps,
+        Self::SecurityGroups,
+        Self::SecurityGroupRules,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -45,6 +54,10 @@ impl Resource {
             Self::KeyPairs => "key_pairs",
             Self::ServerGroups => "server_groups",
             Self::ServerGroupMembers => "server_group_members",
+            Self::FixedIps => "fixed_ips",
+            Self::FloatingIps => "floating_ips",
+            Self::SecurityGroups => "security_groups",
+            Self::SecurityGroupRules => "security_group_rules",
         }
     }
 
@@ -64,13 +77,14 @@ impl Resource {
             Self::InjectedFileContentBytes => 10_240,
             Self::InjectedFilePathBytes => 255,
             Self::KeyPairs => 100,
+            Self::FixedIps | Self::FloatingIps | Self::SecurityGroups | Self::SecurityGroupRules => UNLIMITED,
         }
     }
 }
 
 /// The limits of one project.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits([i64; 10]);
+pub struct Limits([i64; 14]);
 
 impl Default for Limits {
     fn default() -> Self {
@@ -117,7 +131,11 @@ impl Usage {
             | Resource::InjectedFileContentBytes
             | Resource::InjectedFilePathBytes
             | Resource::KeyPairs
-            | Resource::ServerGroupMembers => 0,
+            | Resource::ServerGroupMembers
+            | Resource::FixedIps
+            | Resource::FloatingIps
+            | Resource::SecurityGroups
+            | Resource::SecurityGroupRules => 0,
         }
     }
 }

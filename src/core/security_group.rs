@@ -176,6 +176,11 @@ impl RuleSpec {
         Self { direction, ethertype, protocol: None, port_min: None, port_max: None, remote }
     }
 
+    /// The group whose members it lets in, if it names one.
+    pub fn remote_group(&self) -> Option<SecurityGroupId> {
+        if let Remote::Group(group) = self.remote { Some(group) } else { None }
+    }
+
     /// The protocol's number, if there is one.
     pub fn protocol_number(&self) -> Option<u8> {
         let text = self.protocol.as_deref()?;

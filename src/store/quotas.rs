@@ -69,11 +69,14 @@ pub fn set(
     Ok(())
 }
 
-/// Puts a project back to the defaults.
+/// Puts a project back to the defaults. Its limits of the network API stay, which are in the same table.
 pub fn clear(connection: &Connection, project: &ProjectId) -> Result<(), StoreError> {
-    connection
-        .prepare_cached("DELETE FROM quota WHERE project_id = ?")?
-        .execute([Scope::Project(project).key()])?;
+    let mut statement =
+        connection.prepare_cached("DELETE FROM quota WHERE project_id = ?1 AND resource = ?2")?;
+    let key = Scope::Project(project).key();
+    for resource in Resource::ALL {
+        statement.execute([key.as_str(), resource.name()])?;
+    }
     Ok(())
 }
 

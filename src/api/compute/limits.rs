@@ -8,7 +8,7 @@ use crate::api::call::{Call, Outcome, Reply};
 use crate::api::version::shape::{Shape, Writer};
 use crate::core::ids::ProjectId;
 use crate::core::policy::{Rule, check};
-use crate::core::quota::{Limits, Resource as Counted, UNLIMITED, Usage};
+use crate::core::quota::{Limits, Resource as Counted, Usage};
 use actix_web::http::StatusCode;
 use serde::ser::{Serialize, Serializer};
 
@@ -35,13 +35,13 @@ impl Serialize for Absolute<'_> {
             ("maxTotalRAMSize", Counted::Ram),
             ("maxServerGroups", Counted::ServerGroups),
             ("maxServerGroupMembers", Counted::ServerGroupMembers),
+            ("maxSecurityGroupRules", Counted::SecurityGroupRules),
+            ("maxSecurityGroups", Counted::SecurityGroups),
+            ("maxTotalFloatingIps", Counted::FloatingIps),
         ] {
             out.field(key, &self.limits.of(counted))?;
         }
-        // Counted by the network service, which has the last word on them.
-        for key in ["maxSecurityGroupRules", "maxSecurityGroups", "maxTotalFloatingIps"] {
-            out.field(key, &UNLIMITED)?;
-        }
+        // Counted by the network service alone.
         for key in ["totalFloatingIpsUsed", "totalSecurityGroupsUsed"] {
             out.field(key, &0)?;
         }

@@ -23,10 +23,12 @@ mod keypairs;
 mod limits;
 pub mod links;
 mod migrations;
+mod networks;
 mod quotas;
 pub mod request;
 mod routes;
 pub mod schema;
+mod security_groups;
 mod servers;
 mod services;
 #[cfg(test)]

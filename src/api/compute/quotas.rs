@@ -10,14 +10,11 @@ use crate::api::call::{Call, Outcome, Reply};
 use crate::api::error::Fault;
 use crate::api::version::shape::{Shape, Writer};
 use crate::core::ids::ProjectId;
-use crate::core::quota::{Limits, Resource, UNLIMITED, Usage};
+use crate::core::quota::{Limits, Resource, Usage};
 use crate::core::{Error, Result};
 use actix_web::http::StatusCode;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
-
-/// Counted by the network service, which has the last word on them.
-const ELSEWHERE: [&str; 4] = ["fixed_ips", "floating_ips", "security_groups", "security_group_rules"];
 
 const LIMIT: Schema = Schema(&[
     Rule::Types(&[Type::Integer, Type::Text]),
@@ -95,9 +92,6 @@ impl Serialize for QuotaView<'_> {
             let in_use = self.usage.map(|usage| usage.of(resource));
             one(&mut out, resource.name(), self.limits.of(resource), in_use)?;
         }
-        for name in ELSEWHERE {
-            one(&mut out, name, UNLIMITED, self.usage.map(|_| 0))?;
-        }
         out.end()
     }
 }
@@ -162,7 +156,7 @@ pub async fn defaults(mut call: Call) -> Outcome {
     answer(&call, Some(project.as_str()), &limits, None)
 }
 
-/// The limits that a body sets, those left out that are counted elsewhere.
+/// The limits that a body sets.
 fn changes(set: &Value) -> Result<Vec<(Resource, i64)>> {
     let mut changes = Vec::new();
     for (name, value) in set.as_object().into_iter().flatten() {

@@ -2,7 +2,7 @@
 
 use super::{
     console_auth_tokens, extensions, flavors, gone, hypervisors, image_metadata, images, keypairs, limits,
-    migrations, quotas, servers, services, versions, zones,
+    migrations, networks, quotas, security_groups, servers, services, versions, zones,
 };
 use crate::api::router::{ALWAYS, Route, Router, Window};
 use crate::core::policy::Rule;
@@ -28,6 +28,7 @@ pub fn table() -> &'static Router {
         routes.extend(quota_routes());
         routes.extend(node_routes());
         routes.extend(image_routes());
+        routes.extend(network_routes());
         routes.extend(server_routes());
         routes.extend(gone::routes());
         Router::new(routes)
@@ -148,6 +149,33 @@ fn image_routes() -> Vec<Route> {
         route!(GET "/images/{id}/metadata/{key}", until(38), ANY, image_metadata::show),
         route!(PUT "/images/{id}/metadata/{key}", until(38), ANY, image_metadata::set),
         route!(DELETE "/images/{id}/metadata/{key}", until(38), ANY, image_metadata::delete),
+    ]
+}
+
+fn network_routes() -> Vec<Route> {
+    const LIST: Rule = Rule::Reader("os_compute_api:os-networks:list");
+    const SHOW: Rule = Rule::Reader("os_compute_api:os-networks:show");
+    vec![
+        route!(GET "/os-networks", until(35), LIST, networks::list),
+        route!(GET "/os-networks/{id}", until(35), SHOW, networks::show),
+        route!(GET "/os-tenant-networks", until(35), Rule::Reader("os_compute_api:os-tenant-networks:list"),
+            networks::list_of_project),
+        route!(GET "/os-tenant-networks/{id}", until(35), Rule::Reader("os_compute_api:os-tenant-networks:show"),
+            networks::show_of_project),
+        route!(GET "/os-security-groups", until(35), Rule::Reader("os_compute_api:os-security-groups:get"),
+            security_groups::list),
+        route!(POST "/os-security-groups", until(35), Rule::Member("os_compute_api:os-security-groups:create"),
+            security_groups::create),
+        route!(GET "/os-security-groups/{id}", until(35), Rule::Reader("os_compute_api:os-security-groups:show"),
+            security_groups::show),
+        route!(PUT "/os-security-groups/{id}", until(35), Rule::Member("os_compute_api:os-security-groups:update"),
+            security_groups::update),
+        route!(DELETE "/os-security-groups/{id}", until(35),
+            Rule::Member("os_compute_api:os-security-groups:delete"), security_groups::delete),
+        route!(POST "/os-security-group-rules", until(35),
+            Rule::Member("os_compute_api:os-security-groups:rule:create"), security_groups::rules::create),
+        route!(DELETE "/os-security-group-rules/{id}", until(35),
+            Rule::Member("os_compute_api:os-security-groups:rule:delete"), security_groups::rules::delete),
     ]
 }
 

@@ -2,6 +2,7 @@
 
 mod connectivity;
 mod golden;
+mod network_proxies;
 mod power;
 mod rebuild;
 mod resize;
@@ -353,6 +354,13 @@ async fn quotas_are_shown_set_and_reset() {
     assert_eq!(defaults["quota_set"]["cores"], 20);
     let unknown = client.get("/v2.1/os-quota-sets/nobody").await;
     assert_eq!((unknown.status, message(&unknown)), (400, "Project ID nobody is not a valid project."));
+    let groups = json!({"quota_set": {"security_groups": 7}});
+    let groups = client.send(Method::PUT, &path, Some(groups)).await.body;
+    assert_eq!(
+        (&groups["quota_set"]["security_groups"], &groups["quota_set"]["fixed_ips"]),
+        (&json!(7), &json!(-1))
+    );
+    assert_eq!(client.get("/v2.1/limits").await.body["limits"]["absolute"]["maxSecurityGroups"], 7);
     let low = client.send(Method::PUT, &path, Some(json!({"quota_set": {"cores": -2}}))).await;
     assert!(message(&low).ends_with("-2 is less than the minimum of -1"));
     client.at("2.57");
@@ -361,8 +369,12 @@ async fn quotas_are_shown_set_and_reset() {
     assert_eq!(detail["quota_set"].as_object().unwrap().len(), 8);
     let files = client.send(Method::PUT, &path, Some(json!({"quota_set": {"injected_files": 1}}))).await;
     assert_eq!(files.status, 400);
+    let networks = &client.cloud.state.services.networks;
+    networks.set_quota(project.clone(), vec![("port", 3)]).await.unwrap();
     assert_eq!(client.send(Method::DELETE, &path, None).await.status, 202);
     assert_eq!(client.get(&path).await.body["quota_set"]["cores"], 20);
+    let others = networks.projects_with_quota().await.unwrap();
+    assert_eq!(others, [project], "the limits of the network API were reset too");
     let class = "/v2.1/os-quota-class-sets/default";
     let put = client.send(Method::PUT, class, Some(json!({"quota_class_set": {"instances": 50}}))).await;
     assert_eq!(put.body["quota_class_set"]["instances"], 50);

@@ -11,6 +11,7 @@ mod subnets;
 mod tags;
 
 pub use quotas::QuotaUse;
+pub use security_groups::GroupWithRules;
 pub use tags::{Tagged, tag_not_found};
 
 use super::Deps;

@@ -11,7 +11,7 @@ use crate::core::security_group::{
 use crate::core::{Error, Result};
 use crate::store::{Connection, ports, security_groups};
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// A group with its rules, oldest first.
 pub type GroupWithRules = (SecurityGroup, Vec<SecurityGroupRule>);
@@ -51,6 +51,26 @@ impl NetworksService {
     pub async fn show_group(&self, actor: &Actor, id: SecurityGroupId) -> Result<GroupWithRules> {
         let caller = Caller::of(actor);
         self.read(move |c| with_rules(c, visible(c, &caller, id)?)).await
+    }
+
+    /// The groups whose members these rules let in, those that the caller may see.
+    pub async fn remotes<'a>(
+        &self,
+        actor: &Actor,
+        rules: impl IntoIterator<Item = &'a SecurityGroupRule>,
+    ) -> Result<HashMap<SecurityGroupId, SecurityGroup>> {
+        let ids: BTreeSet<SecurityGroupId> =
+            rules.into_iter().filter_map(|rule| rule.spec.remote_group()).collect();
+        let caller = Caller::of(actor);
+        self.read(move |c| {
+            let mut found = HashMap::new();
+            for id in ids {
+                let group = security_groups::get(c, id)?.filter(|group| caller.rules(&group.project_id));
+                found.extend(group.map(|group| (id, group)));
+            }
+            Ok(found)
+        })
+        .await
     }
 
     /// Makes all of the groups or none.

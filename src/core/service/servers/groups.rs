@@ -4,7 +4,7 @@ use super::{Among, Servers, find, project_of};
 use crate::core::actor::Actor;
 use crate::core::ids::{NetworkId, SecurityGroupId, ServerId};
 use crate::core::port::Port;
-use crate::core::security_group::{DEFAULT_GROUP, Remote, SecurityGroup, SecurityGroupRule};
+use crate::core::security_group::{DEFAULT_GROUP, SecurityGroup, SecurityGroupRule};
 use crate::core::server::action::Action;
 use crate::core::server::decide::decide;
 use crate::core::service::networks::follow;
@@ -93,15 +93,12 @@ fn groups_of(c: &Connection, actor: &Actor, id: ServerId) -> Result<ServerGroups
     }
     let ids: Vec<SecurityGroupId> = found.groups.iter().map(|group| group.id).collect();
     found.rules = security_groups::rules_of(c, &ids)?;
-    let remotes: BTreeSet<SecurityGroupId> = found.rules.values().flatten().filter_map(remote_of).collect();
+    let rules = found.rules.values().flatten();
+    let remotes: BTreeSet<SecurityGroupId> = rules.filter_map(|rule| rule.spec.remote_group()).collect();
     for remote in remotes {
         found.remotes.extend(security_groups::get(c, remote)?.filter(seen).map(|group| (remote, group)));
     }
     Ok(found)
-}
-
-fn remote_of(rule: &SecurityGroupRule) -> Option<SecurityGroupId> {
-    if let Remote::Group(group) = rule.spec.remote { Some(group) } else { None }
 }
 
 /// The group that the caller means: by its id, else by a name that one group of the project has.
