@@ -27,11 +27,17 @@ pub fn of_many(name: &str, index: u32, count: u32) -> String {
     if count == 1 { name.to_owned() } else { format!("{name}-{}", index + 1) }
 }
 
-/// The name under which the guest knows its root disk, by the image's `hw_disk_bus`.
-pub fn root_device(disk_bus: Option<&str>) -> &'static str {
+/// Whether machines of this type (the image's `hw_machine_type`; q35 by default) have IDE drives. q35 has none; what asks
+/// for one gets a SATA drive, which is what such a machine's own controller offers.
+pub fn has_ide(machine: Option<&str>) -> bool {
+    machine.is_some_and(|machine| !machine.contains("q35"))
+}
+
+/// The name under which the guest knows its root disk, by the image's `hw_disk_bus` and `hw_machine_type`.
+pub fn root_device(disk_bus: Option<&str>, machine: Option<&str>) -> &'static str {
     match disk_bus {
-        Some("scsi" | "sata" | "usb") => "/dev/sda",
-        Some("ide") => "/dev/hda",
+        Some("ide") if has_ide(machine) => "/dev/hda",
+        Some("scsi" | "sata" | "usb" | "ide") => "/dev/sda",
         _ => "/dev/vda",
     }
 }

@@ -5,6 +5,7 @@
 //! root disk the second, and nothing else of it is there.
 
 use crate::core::port::ServerNic;
+use crate::core::server::naming::has_ide;
 use crate::core::server::{Rescue, Server};
 use crate::host::hypervisor::spec::{
     DiskBus, DiskDevice, DiskFormat, DiskSpec, DomainSpec, Firmware, NicAttachment, NicModel, NicSpec,
@@ -31,6 +32,8 @@ pub fn spec(
     };
     let property = |name| text(properties, name);
     let model = nic_model(property("hw_vif_model"));
+    let machine = property("hw_machine_type");
+    let (bus, cd_bus) = (disk_bus(property("hw_disk_bus")), cd_bus(property("hw_cdrom_bus")));
     DomainSpec {
         id: server.id,
         name: server.instance_name(),
@@ -41,8 +44,8 @@ pub fn spec(
         vcpus: server.flavor.vcpus,
         memory_mib: server.flavor.ram_mib,
         firmware: firmware(property("hw_firmware_type"), property("os_secure_boot")),
-        machine: property("hw_machine_type").map(str::to_owned),
-        disks: disks(server, files, disk_bus(property("hw_disk_bus")), cd_bus(property("hw_cdrom_bus"))),
+        machine: machine.map(str::to_owned),
+        disks: disks(server, files, has_ide(machine), bus, cd_bus),
         nics: nics.iter().map(|nic| nic_spec(nic, model, attachment(nic))).collect(),
         console_log,
         video: video(property("hw_video_model")),
@@ -94,6 +97,8 @@ fn prefix(bus: DiskBus) -> &'static str {
 #[derive(Default)]
 struct Disks {
     targets: Targets,
+    /// Whether the machine has IDE drives; SATA drives take their places otherwise.
+    ide: bool,
     specs: Vec<DiskSpec>,
     /// The highest place in the boot order that is taken.
     boots: u32,
@@ -101,6 +106,7 @@ struct Disks {
 
 impl Disks {
     fn push(&mut self, path: PathBuf, format: DiskFormat, device: DiskDevice, bus: DiskBus, read_only: bool) {
+        let bus = if bus == DiskBus::Ide && !self.ide { DiskBus::Sata } else { bus };
         let target = self.targets.next(bus);
         self.specs.push(DiskSpec {
             path,
@@ -206,8 +212,14 @@ impl Disks {
     }
 }
 
-fn disks(server: &Server, files: &ServerFiles, bus: DiskBus, cd_bus: Option<DiskBus>) -> Vec<DiskSpec> {
-    let mut disks = Disks::default();
+fn disks(
+    server: &Server,
+    files: &ServerFiles,
+    ide: bool,
+    bus: DiskBus,
+    cd_bus: Option<DiskBus>,
+) -> Vec<DiskSpec> {
+    let mut disks = Disks { ide, ..Disks::default() };
     match (&server.rescue, &files.rescue) {
         (Some(named), Some(rescue)) if names_device(named) => {
             disks.own(files, bus, cd_bus);
@@ -334,8 +346,11 @@ mod tests {
                 ("sdb /rescue", Some(1)),
             ],
         );
-        let last = rescued(&[("hw_rescue_device", "cdrom")], RescueRoot::Cd("/iso".into())).pop();
-        assert_eq!(last, Some(("sdb /iso".into(), Some(1))));
+        for bus in ["sata", "ide"] {
+            let properties = [("hw_rescue_device", "cdrom"), ("hw_rescue_bus", bus)];
+            let last = rescued(&properties, RescueRoot::Cd("/iso".into())).pop();
+            assert_eq!(last, Some(("sdb /iso".into(), Some(1))));
+        }
     }
 
     fn targets(server: &Server) -> Vec<(String, Option<u32>)> {
@@ -352,13 +367,18 @@ mod tests {
             targets(&server),
             named([("vda", Some(1)), ("vdb", None), ("vdc", None), ("sda", Some(2)), ("vdd", None)])
         );
-        assert_eq!(root_device(None), "/dev/vda");
-        server.image_properties.insert("hw_disk_bus".into(), "sata".into());
-        assert_eq!(
-            targets(&server),
-            named([("sda", Some(1)), ("sdb", None), ("sdc", None), ("sdd", Some(2)), ("sde", None)])
-        );
-        assert_eq!(root_device(Some("sata")), "/dev/sda");
+        assert_eq!(root_device(None, None), "/dev/vda");
+        for bus in ["sata", "ide"] {
+            server.image_properties.insert("hw_disk_bus".into(), bus.into());
+            assert_eq!(
+                targets(&server),
+                named([("sda", Some(1)), ("sdb", None), ("sdc", None), ("sdd", Some(2)), ("sde", None)])
+            );
+            assert_eq!(root_device(Some(bus), None), "/dev/sda");
+        }
+        server.image_properties.insert("hw_machine_type".into(), "pc-i440fx-7.2".into());
+        assert_eq!(targets(&server)[0].0, "hda");
+        assert_eq!(root_device(Some("ide"), Some("pc-i440fx-7.2")), "/dev/hda");
     }
 
     #[test]

@@ -159,7 +159,9 @@ impl Request {
             host: Some(node.name.clone()),
             image_id: Some(found.image.id),
             image_format: found.image.boot_format().map(str::to_owned),
-            root_device_name: Some(naming::root_device(property("hw_disk_bus")).to_owned()),
+            root_device_name: Some(
+                naming::root_device(property("hw_disk_bus"), property("hw_machine_type")).to_owned(),
+            ),
             config_drive: command.config_drive == Some(true)
                 || node.force_config_drive
                 || property("img_config_drive") == Some("mandatory"),
