@@ -1,7 +1,8 @@
 //! The websocket between a page, or a program, and a guest's console: bytes both ways, nothing in between.
 //!
-//! As with Nova's proxies, the handshake succeeds and the socket is closed at once when the token opens nothing; the code of
-//! the close tells why. Each direction waits for its slower end, so that nothing piles up; for a serial port the hub in
+//! As with Nova's proxies, the handshake succeeds and the socket is closed at once, without a code and without a word, when
+//! the token opens nothing: there are clients that take any byte after the handshake for the console's. At the end of all
+//! others the code of the close tells why. Each direction waits for its slower end, so that nothing piles up; for a serial port the hub in
 //! `core::service::consoles` sees to it that the guest never waits.
 
 use super::origin;
@@ -75,24 +76,32 @@ fn cookie(headers: &HeaderMap) -> Option<String> {
     pairs.find_map(|pair| pair.trim().strip_prefix("token=").map(str::to_owned))
 }
 
-/// Why a websocket is closed.
-struct End(CloseCode, &'static str);
+/// Why a websocket is closed, in the terms of the close.
+enum End {
+    Wordless,
+    Told(CloseCode, &'static str),
+}
 
-const NO_TOKEN: End = End(CloseCode::Policy, "This link opens no console (any more): ask for a new one.");
-const OFF: End = End(CloseCode::Again, "The guest does not run.");
-const GUEST_LEFT: End = End(CloseCode::Normal, "The guest closed its console.");
-const BROKEN: End = End(CloseCode::Error, "The console could not be opened.");
-const SILENT: End = End(CloseCode::Away, "Nothing was heard for too long.");
-const VIEWER_LEFT: End = End(CloseCode::Normal, "");
+const NO_TOKEN: End = End::Wordless;
+const OFF: End = End::Told(CloseCode::Again, "The guest does not run.");
+const GUEST_LEFT: End = End::Told(CloseCode::Normal, "The guest closed its console.");
+const BROKEN: End = End::Told(CloseCode::Error, "The console could not be opened.");
+const SILENT: End = End::Told(CloseCode::Away, "Nothing was heard for too long.");
+const VIEWER_LEFT: End = End::Told(CloseCode::Normal, "");
 
 async fn run(state: State, token: Option<String>, session: Session, messages: AggregatedMessageStream) {
-    let End(code, words) = match find(&state, token).await {
+    let end = match find(&state, token).await {
         Ok((server, kind)) => show(&state, server, kind, &session, messages).await,
         Err(end) => end,
     };
-    let description = (!words.is_empty()).then(|| words.to_owned());
+    let reason = match end {
+        End::Wordless => None,
+        End::Told(code, words) => {
+            Some(CloseReason { code, description: (!words.is_empty()).then(|| words.to_owned()) })
+        }
+    };
     // A peer that has gone already needs no farewell.
-    let _: Result<(), Closed> = session.close(Some(CloseReason { code, description })).await;
+    let _: Result<(), Closed> = session.close(reason).await;
 }
 
 async fn find(state: &State, token: Option<String>) -> Result<(ServerId, ConsoleKind), End> {

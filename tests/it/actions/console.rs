@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 const LOG_LIMIT: u64 = 4 * (2 << 20);
 /// For pages of other hosts, which may not connect.
 const FORBIDDEN: u16 = 403;
-const POLICY: u16 = 1008;
+/// A close that says nothing.
+const WORDLESS: u16 = 1005;
 const TRY_AGAIN: u16 = 1013;
 
 fn act(http: &Http, server: &str, minor: u16, body: &Value) -> crate::harness::Answer {
@@ -153,7 +154,7 @@ fn use_serial(daemon: &Daemon, server: &str) -> String {
 
     assert_eq!(Socket::open(&url, &[("origin", "http://evil.example")]).err(), Some(FORBIDDEN));
     let guessed = url.replace(&token_of(&url), "guessed");
-    assert_eq!(Socket::open(&guessed, &[]).unwrap().closed(10), POLICY);
+    assert_eq!(Socket::open(&guessed, &[]).unwrap().closed(10), WORDLESS);
     // noVNC's older way: a cookie instead of a query.
     let (place, token) = (daemon.url.replace("http", "ws"), token_of(&url));
     let mut by_cookie =
@@ -260,7 +261,7 @@ fn consoles_in_a_browser_by_websocket_and_as_a_log() {
 
     act(&http, &server, 1, &json!({"forceDelete": null})).expect(202);
     http.wait_gone(&server, 60);
-    assert_eq!(Socket::open(&url, &[]).unwrap().closed(10), POLICY);
+    assert_eq!(Socket::open(&url, &[]).unwrap().closed(10), WORDLESS);
     let path = format!("/os-console-auth-tokens/{}", token_of(&url));
     http.compute(Method::GET, &path, 31, None).expect(404);
     let log = daemon.log();

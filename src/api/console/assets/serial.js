@@ -1,7 +1,8 @@
 // A terminal on a guest's serial port. The port has no idea of a window, so its size is the one that guests expect.
 (function () {
     "use strict";
-    const REFUSED = 1008;
+    // What a browser says of a close without a code, which is how a link that opens nothing is answered.
+    const REFUSED = 1005;
     const PAUSE_MS = 2000;
     const TRIES = 60;
 
@@ -42,9 +43,13 @@
             terminal.write(typeof event.data === "string" ? event.data : new Uint8Array(event.data));
         };
         socket.onclose = (event) => {
+            if (event.code === REFUSED) {
+                status.textContent = "This link opens no console (any more): ask for a new one.";
+                return;
+            }
             const reason = event.reason || "The connection was lost.";
             failures += 1;
-            if (event.code === REFUSED || failures > TRIES) {
+            if (failures > TRIES) {
                 status.textContent = reason;
                 return;
             }
