@@ -29,12 +29,13 @@ impl NetworksService {
     /// Makes the default network at the first start, in a range that is free on this host: owned by the given project,
     /// usable by all. Answers its id, or `None` when it was made at an earlier start. The host itself is not changed.
     ///
-    /// The owner's default security group then lets this host in, by a rule like any other: who set the cloud up can reach
-    /// its first server from where he sits.
+    /// Where guests are on a bridge, the owner's default security group then lets this host in, by a rule like any other:
+    /// who set the cloud up can reach its first server from where he sits.
     ///
     /// In user mode every guest lives in a private copy of one range, inside QEMU, and is given the same address by
     /// DHCP. The network is then in the store as well, in that range, so that servers have ports, MACs and addresses of
     /// their own; the addresses are right inside a guest that configures them itself, and lead nowhere from outside.
+    /// Hence no rule for this host there: it would tell of a way in that does not exist.
     pub async fn ensure_default(
         &self,
         host: &dyn HostNetwork,
@@ -51,9 +52,12 @@ impl NetworksService {
             }
             NetworkMode::User => user_mode()?,
         };
+        let reachable = host.mode() == NetworkMode::Bridged;
         let (owner, now) = (owner.clone(), self.deps.clock.now());
         self.write(move |c| {
-            let_host_in(c, &owner, plan.gateway, now)?;
+            if reachable {
+                let_host_in(c, &owner, plan.gateway, now)?;
+            }
             let network = Network {
                 id: NetworkId::random(),
                 project_id: owner.clone(),
@@ -182,5 +186,7 @@ mod tests {
         let subnets = service.read(|c| store::list_subnets(c, &Listing::default())).await.unwrap();
         assert_eq!(subnets[0].cidr.to_string(), "10.0.2.0/24");
         assert_eq!(subnets[0].gateway_ip, Some(Ipv4Addr::new(10, 0, 2, 2)));
+        let rules = service.read(|c| security_groups::list_rules(c, &Listing::default())).await.unwrap();
+        assert_eq!(rules.iter().filter(|rule| matches!(rule.spec.remote, Remote::Prefix(_))).count(), 0);
     }
 }
