@@ -150,3 +150,19 @@ async fn staged_bytes_become_an_image_by_import() {
     assert_eq!(methods["import-methods"]["value"], json!(["glance-direct"]));
     assert_eq!(get(&cloud, token, "/v2/info/stores").await.status, 404);
 }
+
+/// What clients send that take their standard input for the image and find nothing in it.
+#[actix_web::test]
+async fn no_bytes_are_a_raw_image() {
+    let cloud = Cloud::new().await;
+    let token = cloud.admin.as_str();
+    let path = queued(&cloud, token, json!({})).await;
+    let file = format!("{path}/file");
+    assert_eq!(send(&cloud, token, &file, b"").await.status, 204);
+    let image = get(&cloud, token, &path).await.json();
+    assert_eq!((&image["status"], &image["size"]), (&json!("active"), &json!(0)));
+    assert_eq!(image["checksum"], "d41d8cd98f00b204e9800998ecf8427e");
+    assert_eq!(get(&cloud, token, &file).await.bytes, "");
+    let qcow2 = queued(&cloud, token, json!({"disk_format": "qcow2"})).await;
+    assert_eq!(send(&cloud, token, &format!("{qcow2}/file"), b"").await.status, 415);
+}

@@ -159,8 +159,6 @@ impl fmt::Display for Signature {
 /// Why an image is not accepted. The words may be shown to whoever uploaded it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("the image is empty")]
-    Empty,
     #[error("the image was declared as {declared} but its content is {found}")]
     Mismatch { declared: ImageFormat, found: String },
     #[error("the image could be read as more than one format: {0}")]
@@ -205,9 +203,6 @@ pub fn inspect<S: ReadAt + ?Sized>(
     max_virtual: u64,
 ) -> Result<Inspection, InspectError> {
     let size = source.size()?;
-    if size == 0 {
-        return Err(Refusal::Empty.into());
-    }
     check_declared(declared, &signatures(source)?)?;
     let virtual_size = match declared {
         ImageFormat::Raw | ImageFormat::Iso | ImageFormat::Ami | ImageFormat::Aki | ImageFormat::Ari => size,

@@ -208,7 +208,7 @@ fn two_formats_at_once_are_refused() {
 }
 
 #[test]
-fn raw_may_be_a_partitioned_disk_or_a_hybrid_cd_but_not_empty_or_encrypted() {
+fn raw_may_be_a_partitioned_disk_or_a_hybrid_cd_or_empty_but_not_encrypted() {
     let mut disk = vec![0; 64 << 10];
     disk[510..512].copy_from_slice(b"\x55\xaa");
     disk[512..520].copy_from_slice(b"EFI PART");
@@ -216,7 +216,9 @@ fn raw_may_be_a_partitioned_disk_or_a_hybrid_cd_but_not_empty_or_encrypted() {
     disk[0x8001..0x8006].copy_from_slice(b"CD001");
     assert!(inspect(disk.as_slice(), ImageFormat::Raw, MAX).is_ok());
     assert!(inspect(disk.as_slice(), ImageFormat::Iso, MAX).is_ok());
-    assert_eq!(refusal(&[], ImageFormat::Raw), Refusal::Empty);
+    assert_eq!(inspect([].as_slice(), ImageFormat::Raw, MAX).unwrap().virtual_size, 0);
+    assert!(matches!(refusal(&[], ImageFormat::Qcow2), Refusal::Mismatch { .. }));
+    assert!(matches!(refusal(&[], ImageFormat::Vhd), Refusal::Mismatch { .. }));
     assert!(matches!(refusal(b"LUKS\xba\xbe\0\x02 and so on", ImageFormat::Raw), Refusal::Mismatch { .. }));
     assert!(matches!(refusal(b"#x\n\nversion=1\n", ImageFormat::Raw), Refusal::Mismatch { .. }));
 }
