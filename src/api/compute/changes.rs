@@ -534,6 +534,7 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         what: "An unshelved server may be sent to a zone.",
         changes: &[Restricted(&[Input::ServerAction], &["unshelve"])],
     },
+    Entry { minor: 78, what: "A server's NUMA nodes are shown.", changes: &[Operations] },
     Entry {
         minor: 80,
         what: "Migrations tell who asked for them.",

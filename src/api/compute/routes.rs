@@ -226,6 +226,8 @@ fn server_routes() -> Vec<Route> {
             servers::diagnostics::show_free),
         route!(GET "/servers/{id}/diagnostics", from(48), Rule::Admin("os_compute_api:os-server-diagnostics"),
             servers::diagnostics::show),
+        route!(GET "/servers/{id}/topology", from(78), Rule::Reader("os_compute_api:compute:server:topology:index"),
+            servers::topology::show),
         route!(GET "/servers/{id}/migrations", from(23),
             Rule::Manager("os_compute_api:servers:migrations:index"), servers::moves::list),
         route!(GET "/servers/{id}/migrations/{migration}", from(23),

@@ -20,6 +20,7 @@ mod resize;
 mod shelve;
 mod tables;
 pub mod tags;
+pub mod topology;
 mod update;
 pub mod view;
 

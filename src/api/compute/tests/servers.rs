@@ -258,6 +258,13 @@ async fn parts_of_a_server() {
     assert_eq!(client.send(Method::DELETE, &format!("{path}/tags/a"), None).await.status, 204);
     assert_eq!(client.send(Method::DELETE, &format!("{path}/tags"), None).await.status, 204);
     assert_eq!(client.get(&format!("{path}/tags")).await.body, json!({"tags": []}));
+
+    client.at("2.77");
+    assert_eq!(client.get(&format!("{path}/topology")).await.status, 404);
+    client.at("2.78");
+    let flat = json!({"nodes": [], "pagesize_kb": null});
+    assert_eq!(client.get(&format!("{path}/topology")).await.body, flat);
+    assert_eq!(client.get("/v2.1/servers/none/topology").await.status, 404);
 }
 
 #[actix_web::test]
