@@ -1,7 +1,8 @@
 //! How quickly the daemon is there, how much memory it takes, and how quiet it is when nobody asks:
 //! `tests/hermetic cargo bench -- process` (it needs a libvirt).
 
-use crate::support::{Client, Daemon, median, ms, row};
+use crate::support::{Client, Daemon, Lab, median, ms, row, wrk};
+use serde_json::json;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::BufRead;
@@ -9,6 +10,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const IDLE: Duration = Duration::from_secs(30);
+/// How long lists are asked for before the memory is looked at, in seconds.
+const LISTS: u32 = 60;
 
 pub fn run() {
     if std::env::var_os("DWARFNOVA_HERMETIC").is_none() {
@@ -55,6 +58,7 @@ pub fn run() {
     let size = std::fs::metadata(env!("CARGO_BIN_EXE_dwarfnova")).unwrap().len();
     row("binary", &format!("{:.1} MiB", size as f64 / f64::from(1 << 20)));
     drop(daemon);
+    memory_of_lists();
     for network in Command::new("virsh").args(["-q", "net-list", "--name"]).output().unwrap().stdout.lines() {
         let name = network.unwrap();
         if name.trim().starts_with("dwarfnova") {
@@ -62,6 +66,26 @@ pub fn run() {
                 Command::new("virsh").args(["-q", verb, name.trim()]).output().unwrap();
             }
         }
+    }
+}
+
+/// What is left of answering lists of a thousand servers all the time.
+fn memory_of_lists() {
+    let Some(lab) = Lab::open("process", "[compute]\nshutdown_timeout_seconds = 0\n") else { return };
+    let body =
+        json!({"server": {"name": "bench", "imageRef": lab.image, "flavorRef": "42", "networks": "none"}});
+    let id = lab.create(&body);
+    lab.act(&id, &json!({"os-stop": null}), "SHUTOFF");
+    lab.copy(&id, 999);
+    for clients in [1, 4] {
+        let load = wrk(&lab.client, "/v2.1/servers/detail?limit=1000", clients, LISTS);
+        assert_eq!(load.trouble, None);
+        let what = format!("memory (PSS) after {LISTS} s of lists of 1000, clients: {clients}");
+        row(&what, &format!("{:.1} MiB", pss_mib(lab.daemon.pid())));
+    }
+    assert_eq!(lab.wait(lab.client.delete(&format!("/v2.1/servers/{id}"))), 204);
+    while lab.wait(lab.client.get(&format!("/v2.1/servers/{id}"))).0 != 404 {
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

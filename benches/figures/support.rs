@@ -156,7 +156,7 @@ pub struct Lab {
     pub image: String,
     pub state: PathBuf,
     pub bare: PathBuf,
-    _daemon: Daemon,
+    pub daemon: Daemon,
     _folder: tempfile::TempDir,
 }
 
@@ -182,7 +182,7 @@ impl Lab {
         let connect = Connect::open(Some("qemu:///system")).unwrap();
         let client = runtime.block_on(Client::log_in(&daemon.url, &state));
         let image = runtime.block_on(client.image("qcow2", guest));
-        Some(Self { runtime, client, connect, image, state, bare, _daemon: daemon, _folder: folder })
+        Some(Self { runtime, client, connect, image, state, bare, daemon, _folder: folder })
     }
 
     pub fn wait<T>(&self, work: impl Future<Output = T>) -> T {
@@ -190,9 +190,30 @@ impl Lab {
     }
 
     /// Straight into the database, as an administrator's tool would while the daemon runs.
-    pub fn raise_quota(&self) {
+    fn database(&self) -> rusqlite::Connection {
         let connection = rusqlite::Connection::open(self.state.join("dwarfnova.db")).unwrap();
         connection.busy_timeout(Duration::from_secs(5)).unwrap();
+        connection
+    }
+
+    /// Copies the row of a server that is off: servers as lists see them, without anything on the host.
+    pub fn copy(&self, id: &str, count: usize) {
+        let connection = self.database();
+        let mut columns = connection.prepare("SELECT name FROM pragma_table_info('server')").unwrap();
+        let columns: Vec<String> =
+            columns.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let columns: Vec<&str> =
+            columns.iter().map(String::as_str).filter(|name| !["id", "number"].contains(name)).collect();
+        let columns = columns.join(", ");
+        let copy =
+            format!("INSERT INTO server (id, {columns}) SELECT ?2, {columns} FROM server WHERE id = ?1");
+        for _ in 0..count {
+            connection.execute(&copy, [id, &Uuid::new_v4().to_string()]).unwrap();
+        }
+    }
+
+    pub fn raise_quota(&self) {
+        let connection = self.database();
         for resource in ["instances", "cores", "ram"] {
             let row = [self.client.project.as_str(), resource];
             connection.execute("INSERT OR REPLACE INTO quota VALUES (?1, ?2, -1)", row).unwrap();
