@@ -146,44 +146,44 @@ fn whole(value: &Value) -> Option<i64> {
 mod tests {
     use super::*;
 
-    fn refusal(body: Value) -> String {
+    fn refusal(body: &Value) -> String {
         spec(body.as_object().unwrap()).unwrap_err().message().to_owned()
     }
 
-    fn made(body: Value) -> RuleSpec {
+    fn made(body: &Value) -> RuleSpec {
         spec(body.as_object().unwrap()).unwrap()
     }
 
     #[test]
     fn rules_are_read_as_compute_read_them() {
         let web =
-            made(json!({"ip_protocol": "TCP", "from_port": "80", "to_port": 443, "cidr": "10.2.3.124/24"}));
+            made(&json!({"ip_protocol": "TCP", "from_port": "80", "to_port": 443, "cidr": "10.2.3.124/24"}));
         assert_eq!((web.protocol.as_deref(), web.port_min, web.port_max), (Some("tcp"), Some(80), Some(443)));
         assert_eq!(web.remote, Remote::Prefix("10.2.3.124/24".parse().unwrap()));
         let six = made(
-            json!({"ip_protocol": "udp", "from_port": 1, "to_port": 2, "cidr": "2001%3Adb8%3A%3A%2F64"}),
+            &json!({"ip_protocol": "udp", "from_port": 1, "to_port": 2, "cidr": "2001%3Adb8%3A%3A%2F64"}),
         );
         assert_eq!(six.ethertype, Ethertype::V6);
-        let echo = made(json!({"ip_protocol": "icmp", "from_port": 8, "to_port": -1}));
+        let echo = made(&json!({"ip_protocol": "icmp", "from_port": 8, "to_port": -1}));
         assert_eq!((echo.port_min, echo.port_max), (Some(8), None));
         assert_eq!(echo.remote, Remote::Prefix("0.0.0.0/0".parse().unwrap()));
         let group = SecurityGroupId::random().to_string();
-        let all = made(json!({"group_id": group}));
+        let all = made(&json!({"group_id": group}));
         assert_eq!((all.protocol.as_deref(), all.port_min), (None, None));
-        let tcp = made(json!({"group_id": group, "ip_protocol": "tcp", "from_port": null}));
+        let tcp = made(&json!({"group_id": group, "ip_protocol": "tcp", "from_port": null}));
         assert_eq!((tcp.port_min, tcp.port_max), (Some(1), Some(65535)));
     }
 
     #[test]
     fn refusals_have_the_words_of_compute() {
         let rule = |protocol: &str, from: Value, to: Value| {
-            refusal(json!({"ip_protocol": protocol, "from_port": from, "to_port": to}))
+            refusal(&json!({"ip_protocol": protocol, "from_port": from, "to_port": to}))
         };
         for (words, expected) in [
-            (refusal(json!({})), "Not enough parameters to build a valid rule."),
-            (refusal(json!({"group_id": "x"})), "Security group id should be uuid"),
-            (refusal(json!({"cidr": "10.0.0.0"})), "10.0.0.0 is not a valid IP network."),
-            (refusal(json!({"cidr": "10.0.0.0/0"})), "Bad prefix for network in cidr 10.0.0.0/0"),
+            (refusal(&json!({})), "Not enough parameters to build a valid rule."),
+            (refusal(&json!({"group_id": "x"})), "Security group id should be uuid"),
+            (refusal(&json!({"cidr": "10.0.0.0"})), "10.0.0.0 is not a valid IP network."),
+            (refusal(&json!({"cidr": "10.0.0.0/0"})), "Bad prefix for network in cidr 10.0.0.0/0"),
             (rule("gre", json!(1), json!(2)), "Invalid IP protocol gre."),
             (rule("tcp", json!("x"), json!(2)), "Invalid input received: To and From ports must be integers"),
             (
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn everyone_and_all_of_ipv4_are_one() {
-        let mut spec = made(json!({"ip_protocol": "tcp", "from_port": 22, "to_port": 22}));
+        let mut spec = made(&json!({"ip_protocol": "tcp", "from_port": 22, "to_port": 22}));
         let same = spec.clone();
         spec.remote = Remote::Anyone;
         assert!(alike(&spec, &same));
