@@ -249,7 +249,7 @@ async fn delete_rule(call: Call) -> Outcome {
 fn new_rule(mut given: Attributes) -> Result<NewRule> {
     // A rule belongs to the project of its group, whatever is said here.
     given.project()?;
-    let group_id = given.parsed("security_group_id", "UUID")?;
+    let group_id = group(&mut given, "security_group_id")?;
     let direction = Attributes::required("direction", given.text("direction")?)?;
     let direction = Direction::parse(&direction).ok_or_else(|| {
         bad(format!("Invalid input for direction. Reason: '{direction}' is not in ['ingress', 'egress']."))
@@ -266,7 +266,7 @@ fn new_rule(mut given: Attributes) -> Result<NewRule> {
         Some(other) => normal_protocol(&other.to_string())?,
     };
     let remote_prefix = prefix(&mut given)?;
-    let remote_group = given.parsed::<SecurityGroupId>("remote_group_id", "UUID")?;
+    let remote_group = group(&mut given, "remote_group_id")?;
     let remote = match (remote_prefix, remote_group) {
         (None, None) => Remote::Anyone,
         (Some(prefix), None) => Remote::Prefix(prefix),
@@ -290,6 +290,12 @@ fn new_rule(mut given: Attributes) -> Result<NewRule> {
             remote,
         },
     })
+}
+
+/// A group by its id. What cannot be an id is no group: Neutron looks it up unread.
+fn group(given: &mut Attributes, name: &str) -> Result<Option<SecurityGroupId>> {
+    let Some(text) = given.parsed::<String>(name, "string")? else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| group_not_found(&text))
 }
 
 fn port(given: &mut Attributes, name: &str) -> Result<Option<u16>> {

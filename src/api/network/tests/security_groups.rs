@@ -49,6 +49,8 @@ async fn groups_and_their_rules() {
             json!({"remote_group_id": "00000000-0000-0000-0000-000000000000"}),
             error(404, "SecurityGroupNotFound"),
         ),
+        (json!({"remote_group_id": "no-group"}), error(404, "SecurityGroupNotFound")),
+        (json!({"security_group_id": "no-group"}), error(404, "SecurityGroupNotFound")),
         (
             json!({"remote_group_id": group, "remote_ip_prefix": "10.0.0.0/8"}),
             error(400, "SecurityGroupMultipleRemoteEntites"),
