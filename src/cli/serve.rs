@@ -56,6 +56,8 @@ fn run(config: Config, state_dir: &Path) -> anyhow::Result<()> {
     // What is not opened to others on purpose is nobody else's business.
     umask(Mode::from_bits_truncate(0o077));
     telemetry::init(&config.log)?;
+    #[cfg(target_env = "gnu")]
+    crate::host::heap::share();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(64)

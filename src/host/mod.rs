@@ -7,6 +7,8 @@ pub mod command;
 pub mod disk;
 pub mod faults;
 pub mod guest;
+#[cfg(target_env = "gnu")]
+pub mod heap;
 pub mod hypervisor;
 pub mod machine;
 pub mod net;
