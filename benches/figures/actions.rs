@@ -115,6 +115,8 @@ fn fill(disk: &Path, mib: usize) {
             .unwrap();
         assert!(written.success());
     }
+    // At rest, as the disk of a server is that was filled some time ago.
+    assert!(Command::new("sync").status().unwrap().success());
 }
 
 /// A guest of our own, as the daemon made one.

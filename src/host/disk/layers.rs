@@ -125,7 +125,7 @@ impl ServerDisks {
                 for layer in all_layers(&tree, server, role)? {
                     let held = |stack: &Stack| stack.top == layer || stack.below.contains(&layer);
                     if !used.as_ref().is_some_and(held) {
-                        tree.remove_file(&layer)?;
+                        tree.discard_file(&layer)?;
                     }
                 }
             }

@@ -11,6 +11,7 @@ mod error;
 mod images;
 pub mod inspect;
 mod layers;
+mod leaving;
 mod qemu_img;
 mod rescue;
 mod server_disks;

@@ -22,6 +22,7 @@
 //! All of it blocks: callers run it on the blocking pool.
 
 use super::error::{Context, DiskError};
+use super::leaving::Leaving;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{
@@ -223,10 +224,12 @@ impl Tree {
         fchmod(file, self.access.base_mode()).during("protecting", self.path(name))
     }
 
-    /// Renames within the tree, replacing a file that has the new name. Durable on return.
+    /// Renames within the tree, replacing a file that has the new name. Durable on return. What a large replaced file took
+    /// up is free a moment later.
     pub fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
         let (from_folder, from_name) = self.parent(from).during("renaming", self.path(from))?;
         let (to_folder, to_name) = self.parent(to).during("renaming", self.path(to))?;
+        let _replaced = self.leaving(to);
         renameat(&from_folder, &from_name, &to_folder, &to_name).during("renaming", self.path(from))?;
         File::from(to_folder).sync_all().during("syncing the folder of", self.path(to))
     }
@@ -268,6 +271,16 @@ impl Tree {
             Err(Errno::ENOENT) => Ok(false),
             Err(error) => Err(error).during("removing", self.path(name)),
         }
+    }
+
+    /// As [`Tree::remove_file`], but what a large file takes up is free a moment later only.
+    pub fn discard_file(&self, name: &Path) -> Result<bool, DiskError> {
+        let _leaving = self.leaving(name);
+        self.remove_file(name)
+    }
+
+    fn leaving(&self, name: &Path) -> Leaving {
+        Leaving::new(self.open_at(name, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty()).ok())
     }
 
     /// Ensures that there is no such folder, nor anything in it. Links are removed, not followed.
