@@ -148,6 +148,8 @@ fn comparable(guard: &Guard) -> Guard {
         if name.starts_with("chain group_") {
             lines = lines.iter().map(|line| by_spans(line).unwrap_or_else(|| line.clone())).collect();
             lines.sort();
+        } else if name.starts_with("set members_") {
+            lines = members_by_spans(lines);
         } else if name.starts_with("chain port_") && lines.len() > 2 {
             let last = lines.len() - 1;
             lines[1..last].sort();
@@ -155,6 +157,17 @@ fn comparable(guard: &Guard) -> Guard {
         (name.clone(), lines)
     };
     guard.iter().map(block).collect()
+}
+
+/// A set of addresses that are told as spans, in one line if there are any.
+fn members_by_spans(mut lines: Vec<String>) -> Vec<String> {
+    let first = lines.iter().position(|line| line.starts_with("element ")).unwrap_or(lines.len());
+    let told = lines[first..].iter().map(|line| span(line.strip_prefix("element ")?));
+    if let Some(spans) = told.collect::<Option<Vec<_>>>().filter(|spans| !spans.is_empty()) {
+        lines.truncate(first);
+        lines.push(spans_in_words(spans));
+    }
+    lines
 }
 
 /// A rule whose addresses are told as spans. `None` for rules that name no addresses.
@@ -251,9 +264,13 @@ fn table_of(facts: &Facts, ports: &[&Port]) -> Guard {
             let verdict = if group.stateful { "goto keep" } else { "accept" };
             let rules = group.rules.iter().filter(|rule| rule.direction == way);
             let mut lines: Vec<String> =
-                rules.filter_map(|rule| Some(condition(ports, rule)? + verdict)).collect();
+                rules.clone().filter_map(|rule| Some(condition(rule)? + verdict)).collect();
             lines.sort();
             guard.insert(format!("chain group_{way}_{}", group.id.replace('-', "")), lines);
+            let remotes = rules.filter(|rule| rule.ethertype == "IPv4" && rule.remote_prefix.is_none());
+            for remote in remotes.filter_map(|rule| rule.remote_group.as_ref()) {
+                guard.insert(format!("set {}", members(remote)), members_of(ports, remote));
+            }
         }
     }
     for lines in guard.values_mut() {
@@ -264,30 +281,38 @@ fn table_of(facts: &Facts, ports: &[&Port]) -> Guard {
     guard
 }
 
-/// All addresses that a port may use.
+/// All addresses that a port may use: ranges, none of them within another.
 fn ranges(port: &Port) -> Vec<Ipv4Net> {
     let own = port.addresses.iter().map(|address| Ipv4Net::from(*address));
-    Ipv4Net::aggregate(&own.chain(port.pairs.iter().map(|(_, range)| *range)).collect())
+    let all: BTreeSet<Ipv4Net> = own.chain(port.pairs.iter().map(|(_, range)| range.trunc())).collect();
+    let within = |one: &Ipv4Net| all.iter().any(|other| other != one && other.contains(one));
+    all.iter().filter(|one| !within(one)).copied().collect()
+}
+
+/// The name of the set of a group's members.
+fn members(group: &str) -> String {
+    format!("members_{}", group.replace('-', ""))
+}
+
+fn members_of(ports: &[&Port], group: &String) -> Vec<String> {
+    let members = ports.iter().filter(|port| port.groups.contains(group));
+    let spans: Vec<(u32, u32)> = members.flat_map(|port| ranges(port)).map(ends).collect();
+    let words = (!spans.is_empty()).then(|| spans_in_words(spans));
+    ["type ipv4_addr".to_owned(), "flags interval".to_owned()].into_iter().chain(words).collect()
 }
 
 /// What a packet has to be; `None` when there is no such packet.
-fn condition(ports: &[&Port], rule: &Rule) -> Option<String> {
+fn condition(rule: &Rule) -> Option<String> {
     if rule.ethertype != "IPv4" {
         return None;
     }
-    let spans: Option<Vec<(u32, u32)>> = match (&rule.remote_prefix, &rule.remote_group) {
-        (Some(prefix), _) => Some(vec![span(prefix)?]),
-        (None, Some(group)) => {
-            let members = ports.iter().filter(|port| port.groups.contains(group));
-            Some(members.flat_map(|port| ranges(port)).map(ends).collect())
-        }
+    let others = match (&rule.remote_prefix, &rule.remote_group) {
+        (Some(prefix), _) => Some(spans_in_words(vec![span(prefix)?])),
+        (None, Some(group)) => Some(format!("@{}", members(group))),
         (None, None) => None,
     };
-    if spans.as_ref().is_some_and(Vec::is_empty) {
-        return None;
-    }
     let end = if rule.direction == "ingress" { "ip saddr " } else { "ip daddr " };
-    let mut text = spans.map(|spans| format!("{end}{} ", spans_in_words(spans))).unwrap_or_default();
+    let mut text = others.map(|others| format!("{end}{others} ")).unwrap_or_default();
     let number = rule.protocol.as_ref().map(|protocol| {
         let named = PROTOCOLS.iter().find(|(name, _)| name == protocol);
         named.map_or_else(|| protocol.parse().unwrap_or(0), |(_, number)| *number)

@@ -74,6 +74,7 @@ fn shape() -> Shape {
 
 const TABLE: &str = "dwarfnova_55555555_22222222";
 const PORT_CHAIN: &str = "chain port_ingress_33333333444440008000000000000001";
+const MEMBERS: &str = "set members_66666666000040008000000000000001";
 const GROUP_CHAIN: &str = "chain group_ingress_66666666000040008000000000000001";
 
 /// The one table, as nft lists it.

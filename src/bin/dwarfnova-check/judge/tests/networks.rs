@@ -56,7 +56,9 @@ fn i11_the_packet_filter() {
     finds(11, |facts| drop(block(facts, PORT_CHAIN).pop()));
     finds(11, |facts| drop(block(facts, PORT_CHAIN).remove(1)));
     finds(11, |facts| block(facts, GROUP_CHAIN).push("accept".into()));
-    finds(11, |facts| block(facts, GROUP_CHAIN)[0] = "ip saddr 10.71.71.4-10.71.71.6 goto keep".into());
+    finds(11, |facts| block(facts, GROUP_CHAIN)[0] = "ip saddr 10.71.71.4 goto keep".into());
+    finds(11, |facts| block(facts, MEMBERS)[2] = "element 10.71.71.4-10.71.71.6".into());
+    finds(11, |facts| drop(block(facts, MEMBERS).pop()));
     finds(11, |facts| facts.rows.ports[0].bound = false);
     finds(11, |facts| facts.rows.ports[0].secured = false);
     finds(11, |facts| facts.rows.ports[0].pairs.clear());
@@ -67,6 +69,7 @@ fn i11_the_packet_filter() {
     // What means nothing is not looked at.
     let mut same = sound();
     block(&mut same, GROUP_CHAIN).reverse();
-    block(&mut same, GROUP_CHAIN)[1] = "ip saddr { 10.71.71.4, 10.71.71.5 } goto keep".into();
+    block(&mut same, MEMBERS).truncate(2);
+    block(&mut same, MEMBERS).push("element 10.71.71.4/31".into());
     assert_eq!(settled(&same), BTreeSet::new());
 }
