@@ -283,14 +283,15 @@ impl Tree {
         Leaving::new(self.open_at(name, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty()).ok())
     }
 
-    /// Ensures that there is no such folder, nor anything in it. Links are removed, not followed.
+    /// Ensures that there is no such folder, nor anything in it. Links are removed, not followed. What large files take up
+    /// is free a moment later.
     pub fn remove_folder(&self, name: &Path) -> Result<(), DiskError> {
         for entry in self.list(name)? {
             let entry = name.join(entry);
             if self.stat(&entry)?.is_some_and(|facts| is_kind(&facts, nix::libc::S_IFDIR)) {
                 self.remove_folder(&entry)?;
             } else {
-                self.remove_file(&entry)?;
+                self.discard_file(&entry)?;
             }
         }
         let (parent, last) = self.parent(name).during("removing", self.path(name))?;
