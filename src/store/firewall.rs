@@ -1,7 +1,7 @@
 //! What a network's packet filter is made of: the ports of its servers, and their groups' rules.
 
 use super::StoreError;
-use super::rows::{json, parsed, to_json};
+use super::rows::{json, parsed};
 use super::security_groups;
 use crate::core::firewall::{GroupRules, NetworkRules, PortRules};
 use crate::core::ids::{NetworkId, PortId, SecurityGroupId};
@@ -61,15 +61,11 @@ fn ports(connection: &Connection, network: NetworkId) -> Result<Vec<PortRules>, 
 
 fn groups(connection: &Connection, ids: &[SecurityGroupId]) -> Result<Vec<GroupRules>, StoreError> {
     let mut rules = security_groups::rules_of(connection, ids)?;
-    let mut statement = connection.prepare_cached(
-        "SELECT id, stateful FROM security_group WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id",
-    )?;
-    let groups = statement.query_map([to_json(&ids)?], |row| {
-        let id = row.get(0)?;
-        let rules = rules.remove(&id).unwrap_or_default().into_iter().map(|rule| rule.spec).collect();
-        Ok(GroupRules { id, stateful: row.get(1)?, rules })
-    })?;
-    Ok(groups.collect::<rusqlite::Result<_>>()?)
+    let groups = security_groups::get_all(connection, ids)?.into_iter().map(|group| {
+        let rules = rules.remove(&group.id).unwrap_or_default().into_iter().map(|rule| rule.spec).collect();
+        GroupRules { id: group.id, stateful: group.stateful, rules }
+    });
+    Ok(groups.collect())
 }
 
 /// The networks on which servers have ports in the group.

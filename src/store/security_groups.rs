@@ -111,6 +111,14 @@ pub fn get(connection: &Connection, id: SecurityGroupId) -> Result<Option<Securi
     Ok(statement.query_row([id], group_row).optional()?)
 }
 
+/// Those of the groups that there are, by id.
+pub fn get_all(connection: &Connection, ids: &[SecurityGroupId]) -> Result<Vec<SecurityGroup>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT * FROM security_group WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id",
+    )?;
+    Ok(statement.query_map([to_json(&ids)?], group_row)?.collect::<rusqlite::Result<_>>()?)
+}
+
 pub fn get_rule(
     connection: &Connection,
     id: SecurityGroupRuleId,

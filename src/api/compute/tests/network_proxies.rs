@@ -101,6 +101,8 @@ async fn rules_come_and_go_one_by_one() {
     let twice = rule(&client, ssh).await;
     let words = format!("This rule already exists in group {}", web.as_str().unwrap());
     assert_eq!((twice.status, message(&twice)), (400, words.as_str()));
+    // Rules are shown in the order in which they came.
+    client.cloud.clock.advance(1);
     let members = rule(&client, json!({"parent_group_id": web, "group_id": other["id"]})).await;
     let members = &members.body["security_group_rule"];
     assert_eq!(members["group"], json!({"name": "other", "tenant_id": other["tenant_id"]}));

@@ -63,12 +63,8 @@ impl NetworksService {
             rules.into_iter().filter_map(|rule| rule.spec.remote_group()).collect();
         let caller = Caller::of(actor);
         self.read(move |c| {
-            let mut found = HashMap::new();
-            for id in ids {
-                let group = security_groups::get(c, id)?.filter(|group| caller.rules(&group.project_id));
-                found.extend(group.map(|group| (id, group)));
-            }
-            Ok(found)
+            let groups = security_groups::get_all(c, &Vec::from_iter(ids))?.into_iter();
+            Ok(groups.filter(|group| caller.rules(&group.project_id)).map(|group| (group.id, group)).collect())
         })
         .await
     }
