@@ -1,11 +1,12 @@
 //! Servers: what they are, what may be asked of them, and what follows.
 //!
-//! Data and pure rules. `state` names the states, `decide` admits actions, `status` shows states, `observe` follows the
-//! host, `create` and `query` are what callers ask for.
+//! Data and pure rules. `state` names the states, `decide` admits actions, `status` shows states, `image_meta` knows what
+//! images may ask for, `observe` follows the host, `create` and `query` are what callers ask for.
 
 pub mod action;
 pub mod create;
 pub mod decide;
+pub mod image_meta;
 pub mod migration;
 pub mod naming;
 pub mod node;

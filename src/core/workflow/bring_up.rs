@@ -16,6 +16,11 @@ use crate::task::{StepContext, StepError};
 use futures_util::future::try_join_all;
 use std::collections::BTreeSet;
 
+/// Fails if the host does not have what the server's image asks for: nobody gets other hardware unasked.
+pub fn check_hardware(server: &Server) -> Result<(), StepError> {
+    domain::unsupported(server).map_or(Ok(()), |reason| Err(StepError::new(400, reason)))
+}
+
 /// Ensures that every NIC gets its address from DHCP, and may send and receive what it should. A network that is not on
 /// the host any more is made again.
 pub async fn reserve_addresses(env: &ServerEnv, subject: &Subject) -> Result<(), StepError> {

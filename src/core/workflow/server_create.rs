@@ -87,6 +87,7 @@ impl Verb for ServerCreate {
 fn network<'a>(env: &'a ServerEnv, state: &'a mut CreateState, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move {
         let subject = env.load(state.task.server).await?;
+        bring_up::check_hardware(&subject.server)?;
         bring_up::reserve_addresses(env, &subject).await
     })
 }

@@ -125,6 +125,7 @@ impl Verb for ServerRebuild {
 fn prepare_image<'a>(env: &'a ServerEnv, state: &'a mut RebuildState, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move {
         let subject = env.load(state.task.server).await?;
+        bring_up::check_hardware(&subject.server)?;
         let plan = bring_up::disk_plan(&subject.server, None)?;
         env.storage.prepare(plan.boot).await.blame("Making the image ready")
     })

@@ -76,6 +76,7 @@ async fn rescued(env: &ServerEnv, state: &RescueState) -> Result<Subject, StepEr
 fn make_disk<'a>(env: &'a ServerEnv, state: &'a mut RescueState, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move {
         let subject = rescued(env, state).await?;
+        bring_up::check_hardware(&subject.server)?;
         // Also where the server has none: it is how the password gets into the rescue system.
         let config_drive = bring_up::config_drive_bytes(env, &subject, Some(&state.admin_password))?;
         let plan = bring_up::rescue_plan(&state.rescue, config_drive)?;

@@ -6,6 +6,7 @@ use crate::core::ids::ProjectId;
 use crate::core::image::{Image, Status};
 use crate::core::quota::{Limits, Resource};
 use crate::core::server::create::CreateServer;
+use crate::core::server::image_meta;
 use crate::core::server::node::{Claim, Node};
 use crate::core::server::{InjectedFile, Server, ServerFlavor, ServerKey};
 use crate::core::{Error, Result};
@@ -94,9 +95,17 @@ pub fn image(c: &Connection, actor: &Actor, command: &CreateServer) -> Result<Im
 }
 
 /// The properties of an image that a server remembers.
-pub fn kept_properties(image: &Image) -> BTreeMap<String, String> {
+fn kept_properties(image: &Image) -> BTreeMap<String, String> {
     let properties = image.properties.iter();
     properties.filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect()
+}
+
+/// The properties of an image for a server; refused if one has a value that there is none.
+pub fn checked_properties(image: &Image) -> Result<BTreeMap<String, String>> {
+    let properties = kept_properties(image);
+    image_meta::check(&properties)
+        .map_err(|fault| Error::invalid(format!("Invalid image metadata. Error: {fault}")))?;
+    Ok(properties)
 }
 
 /// Whether a server of this flavor can be made from this image.
@@ -109,6 +118,10 @@ pub fn check_fit(image: &Image, flavor: &ServerFlavor, actor: &Actor) -> Result<
             "Image {} is unacceptable: servers cannot be made from an image of this container format.",
             image.id
         )));
+    }
+    let config_drive = image.properties.get("img_config_drive").and_then(Option::as_deref);
+    if let Some(option) = config_drive.filter(|option| !["optional", "mandatory"].contains(option)) {
+        return Err(Error::invalid(format!("Image's config drive option '{option}' is invalid")));
     }
     if flavor.ram_mib < u64::from(image.min_ram) {
         return Err(Error::invalid("Flavor's memory is too small for requested image."));

@@ -6,6 +6,7 @@ use crate::core::ids::{self, ProjectId, ServerId};
 use crate::core::image::Image;
 use crate::core::secret::Secret;
 use crate::core::server::create::{CreateServer, CreatedServers};
+use crate::core::server::image_meta;
 use crate::core::server::naming;
 use crate::core::server::node::{Claim, Node};
 use crate::core::server::state::{PowerState, TaskState, VmState};
@@ -68,19 +69,19 @@ impl Request {
         let flavor = admission::flavor(c, &self.actor, &self.project, &self.command.flavor_id)?;
         let image = admission::image(c, &self.actor, &self.command)?;
         let key = admission::key(c, &self.actor, self.command.key_name.as_deref())?;
+        let image_properties = admission::checked_properties(&image)?;
         let limits = quotas::limits(c, &self.project)?;
         admission::check_contents(&limits, self.command.metadata.len(), &self.command.personality)?;
         admission::check_fit(&image, &flavor, &self.actor)?;
         let wanted = self.command.min_count..=self.command.max_count;
         let count = admission::count_within_quota(c, &self.project, &limits, &flavor, wanted)?;
-        let image_properties = admission::kept_properties(&image);
         let found = Found {
             flavor,
             image,
+            zone: placement.zone,
+            impossible: placement.impossible.or_else(|| image_meta::misplaced(&image_properties)),
             image_properties,
             key,
-            zone: placement.zone,
-            impossible: placement.impossible,
         };
         let ids = (0..count).map(|index| self.one(c, node, &found, index, count)).collect::<Result<_>>()?;
         Ok(CreatedServers {

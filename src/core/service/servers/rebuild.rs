@@ -65,10 +65,11 @@ fn apply(c: &Connection, actor: &Actor, server: &mut Server, command: RebuildSer
     let items = command.metadata.as_ref().map_or(0, std::collections::BTreeMap::len);
     admission::check_contents(&limits, items, &command.personality)?;
     admission::check_fit(&image, &server.flavor, actor)?;
+    let properties = admission::checked_properties(&image)?;
     server.key = key;
     server.image_id = Some(image.id);
     server.image_format = image.boot_format().map(str::to_owned);
-    server.image_properties = admission::kept_properties(&image);
+    server.image_properties = properties;
     server.min_disk_gib = server.flavor.disk_gib.max(u64::from(image.min_disk));
     server.min_ram_mib = u64::from(image.min_ram);
     server.personality = command.personality;

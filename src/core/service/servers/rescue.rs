@@ -2,7 +2,7 @@
 
 use super::Servers;
 use super::actions::set_going;
-use super::admission::kept_properties;
+use super::admission::checked_properties;
 use crate::core::actor::Actor;
 use crate::core::ids::{ImageId, ServerId, random_number};
 use crate::core::secret::Secret;
@@ -62,7 +62,11 @@ fn with_image(c: &Connection, actor: &Actor, id: ImageId) -> Result<Rescue> {
     let image = images::get(c, id)?.filter(|image| image.visible_to(actor));
     let image = image.ok_or_else(|| unsupported(id))?;
     let format = image.boot_format().ok_or_else(|| unsupported(id))?;
-    Ok(Rescue { image_id: id, image_format: format.to_owned(), image_properties: kept_properties(&image) })
+    Ok(Rescue {
+        image_id: id,
+        image_format: format.to_owned(),
+        image_properties: checked_properties(&image)?,
+    })
 }
 
 /// The base of the server's image is there as long as the server, even if the image is not.

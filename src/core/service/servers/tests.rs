@@ -7,6 +7,7 @@ use crate::core::ids::ServerId;
 use crate::core::server::create::{CreateServer, MetadataChange, UpdateServer};
 use crate::core::server::node::{Capacity, Node};
 use crate::core::server::query::{Column, Deleted, Direction, Filter, Scope, ServerQuery, SortKey};
+use crate::core::server::rebuild::RebuildServer;
 use crate::core::server::state::VmState;
 use crate::core::server::status::{Status, filter, status};
 use crate::core::workflow::testing::{Bench, Process, actor, admin, everything, owner};
@@ -149,6 +150,76 @@ async fn refusals_speak_as_nova_does_and_leave_nothing() {
     assert!(process.servers.list(everything()).await.unwrap().is_empty());
     let used = process.store.read(|c| server_usage::of_project(c, &"owner".into())).await.unwrap();
     assert_eq!(used, server_usage::Usage::default());
+}
+
+/// Gives the image properties, as a JSON object.
+async fn set_properties(process: &Process, properties: &'static str) {
+    process
+        .store
+        .write::<_, StoreError, _>(move |c| {
+            c.execute("UPDATE image SET properties = ?1", [properties])?;
+            Ok(())
+        })
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn images_with_wrong_properties_are_refused_and_others_get_what_they_ask_for_or_a_fault() {
+    let bench = Bench::new();
+    let process = bench.start().await;
+    let id = process.create(bench.command("web")).await;
+    process.tasks.settled().await.unwrap();
+    set_properties(&process, r#"{"hw_disk_bus": "foo"}"#).await;
+    let words = "Invalid image metadata. Error: Field value foo is invalid";
+    assert_eq!(refusal(&process, bench.command("web")).await, (Kind::Invalid, words.into()));
+    let rebuild = || RebuildServer {
+        image_id: Some(bench.image),
+        name: None,
+        description: None,
+        hostname: None,
+        admin_password: None,
+        metadata: None,
+        personality: Vec::new(),
+        keep_ephemeral: false,
+        access_ip_v4: None,
+        access_ip_v6: None,
+        disk_config: None,
+        key_name: None,
+        user_data: None,
+        trusted_certificates: None,
+    };
+    let error = process.servers.rebuild(&owner(), id, rebuild()).await.unwrap_err();
+    assert_eq!(error.message(), words);
+    let error = process.servers.rescue(&owner(), id, Some(bench.image), None).await.unwrap_err();
+    assert_eq!(error.message(), words);
+    set_properties(&process, r#"{"img_config_drive": "zz"}"#).await;
+    let words = "Invalid image metadata. Error: Field value zz is invalid";
+    assert_eq!(refusal(&process, bench.command("web")).await.1, words);
+    let error = process.servers.rebuild(&owner(), id, rebuild()).await.unwrap_err();
+    assert_eq!(error.message(), "Image's config drive option 'zz' is invalid");
+    for (properties, fault) in [
+        (
+            r#"{"hw_vif_model": "ne2k_pci"}"#,
+            "Requested hardware 'ne2k_pci' is not supported by the 'libvirt' virt driver (image property hw_vif_model)",
+        ),
+        (
+            r#"{"architecture": "aarch64"}"#,
+            "No valid host was found. The image asks for a host with hw_architecture=aarch64; this one has x86_64 or i686.",
+        ),
+    ] {
+        set_properties(&process, properties).await;
+        let id = process.create(bench.command("web")).await;
+        process.tasks.settled().await.unwrap();
+        let shown = process.servers.show(&owner(), id).await.unwrap();
+        assert_eq!(shown.server.vm_state, VmState::Error);
+        assert_eq!(shown.fault.unwrap().message, fault);
+    }
+    process.servers.rebuild(&owner(), id, rebuild()).await.unwrap();
+    process.tasks.settled().await.unwrap();
+    let shown = process.servers.show(&owner(), id).await.unwrap();
+    assert_eq!(shown.server.vm_state, VmState::Error);
+    assert!(shown.server.image_properties.is_empty(), "it still runs on what it was made from");
 }
 
 #[tokio::test]
