@@ -70,6 +70,12 @@ const EXTENSIONS: &[Extension] = &[
     ),
     extension("pagination", "Pagination support", "Lists come in pages.", "2016-06-12T00:00:00-00:00"),
     extension(
+        "port-security",
+        "Port Security",
+        "Ports can go without checks of what they send and receive.",
+        "2012-07-23T10:00:00-00:00",
+    ),
+    extension(
         "project-id",
         "project_id field enabled",
         "Objects show their project by its new name too.",

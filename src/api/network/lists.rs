@@ -35,6 +35,7 @@ pub(super) fn listing(query: &Query) -> Result<Listing> {
             }
             // Addresses are looked for by `fixed_ips` only.
             "ip_address" | "subnet_id" | "ip_address_substr" => {}
+            "mac_address" => filters.entry(key.clone()).or_default().push(as_kept(value)),
             _ => filters.entry(key.clone()).or_default().push(value.clone()),
         }
     }
@@ -48,6 +49,20 @@ pub(super) fn listing(query: &Query) -> Result<Listing> {
         .map(|(attribute, descending)| SortKey { attribute, descending })
         .collect();
     Ok(listing)
+}
+
+/// A MAC address as ports have it, in whatever form it came; what is none stays as it is, and fits no port.
+fn as_kept(text: &str) -> String {
+    let groups: Vec<&str> = text.split([':', '-', '.']).collect();
+    let digits: String = match groups.len() {
+        6 => groups.iter().map(|group| format!("{group:0>2}")).collect(),
+        _ => groups.concat(),
+    };
+    if digits.len() != 12 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return text.to_owned();
+    }
+    let pairs: Vec<&str> = (0..12).step_by(2).map(|start| &digits[start..start + 2]).collect();
+    pairs.join(":").to_ascii_lowercase()
 }
 
 fn descending(text: &str) -> Result<bool> {
@@ -121,12 +136,14 @@ fn links<V: View>(call: &Call, listing: &Listing, views: &[V]) -> Vec<Link> {
     let mut query = call.query.clone();
     query.0.retain(|(key, _)| key != "page_reverse");
     let mut links = Vec::new();
+    // The first direction belongs to the first key to sort by: the order of the query has to stay.
     if full || listing.reverse {
-        links.push(Link { rel: "next", href: page::next_url(&url, &query, &last.id()) });
+        let href = page::url_with(&url, &query, &[("marker", &last.id())]);
+        links.push(Link { rel: "next", href });
     }
     if full || !listing.reverse {
-        query.0.push(("page_reverse".into(), "True".into()));
-        links.push(Link { rel: "previous", href: page::next_url(&url, &query, &first.id()) });
+        let set = [("marker", &*first.id()), ("page_reverse", "True")];
+        links.push(Link { rel: "previous", href: page::url_with(&url, &query, &set) });
     }
     links
 }

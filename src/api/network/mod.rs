@@ -69,7 +69,6 @@ fn router() -> Router {
         route!(DELETE "/v2.0/quotas/{project}", ALWAYS, Rule::Admin("delete_quota"), quotas::reset),
         route!(GET "/v2.0/quotas/{project}/default", ALWAYS, Rule::Reader("get_quota"), quotas::defaults),
         route!(GET "/v2.0/quotas/{project}/details", ALWAYS, Rule::Reader("get_quota"), quotas::details),
-        route!(GET "/v2.0/quotas/{project}/details.json", ALWAYS, Rule::Reader("get_quota"), quotas::details),
         route!(GET "/v2.0/availability_zones", ALWAYS, Rule::Reader("get_availability_zone"), zones),
     ];
     routes.extend(security_groups::routes());

@@ -180,6 +180,72 @@ async fn pages_and_order() {
     }
 }
 
+/// The path of a link, below the version.
+fn linked<'a>(page: &'a Value, links: &str, rel: &str) -> Option<&'a str> {
+    let link = page[links].as_array()?.iter().find(|link| link["rel"] == rel)?;
+    link["href"].as_str()?.split_once("/v2.0/").map(|(_, path)| path)
+}
+
+#[actix_web::test]
+async fn links_keep_the_order_of_the_sort_keys() {
+    let net = net().await;
+    let ann = net.cloud.user("ann", "member").await;
+    let names: Vec<Value> = "abcabc".chars().map(|name| json!({ "name": name })).collect();
+    net.post(&ann, "networks", json!({ "networks": names })).await;
+    let sort = "sort_key=name&sort_dir=desc&sort_key=id&sort_dir=asc&project_id=project-ann";
+    let mut wanted: Vec<(String, String)> =
+        net.get(&ann, "networks?project_id=project-ann").await["networks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|network| {
+                let text = |key: &str| network[key].as_str().unwrap().to_owned();
+                (text("name"), text("id"))
+            })
+            .collect();
+    wanted.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+    let wanted: Vec<String> = wanted.into_iter().map(|(_, id)| id).collect();
+
+    let mut page = net.get(&ann, &format!("networks?limit=2&{sort}")).await;
+    let mut seen = Vec::new();
+    while seen.len() < wanted.len() {
+        seen.extend(ids(&page["networks"]));
+        let next = linked(&page, "networks_links", "next").unwrap();
+        let marker = seen.last().unwrap();
+        assert_eq!(next, format!("networks?limit=2&{sort}&marker={marker}"));
+        page = net.get(&ann, next).await;
+    }
+    assert_eq!(seen, wanted);
+    assert_eq!(page["networks"], json!([]));
+
+    let last = net.get(&ann, &format!("networks?limit=2&{sort}&marker={}", wanted[3])).await;
+    let before = linked(&last, "networks_links", "previous").unwrap();
+    assert!(before.ends_with(&format!("&{sort}&marker={}&page_reverse=True", wanted[4])), "{before}");
+    let before = net.get(&ann, before).await;
+    assert_eq!(ids(&before["networks"]), wanted[2..4]);
+    let first = net.get(&ann, linked(&before, "networks_links", "previous").unwrap()).await;
+    assert_eq!(ids(&first["networks"]), wanted[..2]);
+}
+
+#[actix_web::test]
+async fn paths_may_name_their_format() {
+    let net = net().await;
+    let admin = &net.cloud.admin;
+    let network = format!("networks/{}.json", net.network);
+    assert_eq!(net.get(admin, &network).await["network"]["id"], net.network.as_str());
+    for path in
+        ["networks.json", "ports.json", "extensions.json", "extensions/quotas.json", "security-groups.json"]
+    {
+        net.get(admin, path).await;
+    }
+    net.post(admin, "ports.json", net.port(&json!({}))).await;
+    let page = net.get(admin, "networks.json?limit=1").await;
+    assert!(linked(&page, "networks_links", "next").unwrap().starts_with("networks.json?limit=1&marker="));
+    for path in ["networks/.json", "networks.json/", "networks.xml", "nothing.json", "networks/x.json"] {
+        assert_eq!(net.status(admin, path).await, 404, "{path}");
+    }
+}
+
 #[actix_web::test]
 async fn tags() {
     let net = net().await;
@@ -248,6 +314,9 @@ async fn extensions_and_zones() {
     let aliases: Vec<&str> =
         list["extensions"].as_array().unwrap().iter().map(|e| e["alias"].as_str().unwrap()).collect();
     assert!(aliases.contains(&"security-group") && !aliases.contains(&"router"));
+    let security = net.get(&net.cloud.admin, "extensions/port-security").await;
+    assert_eq!(security["extension"]["name"], "Port Security");
+    assert_eq!(security["extension"]["updated"], "2012-07-23T10:00:00-00:00");
     let one = net.get(&net.cloud.admin, "extensions/quotas").await;
     assert_eq!(one["extension"]["links"], json!([]));
     let zones = net.get(&net.cloud.admin, "availability_zones").await;

@@ -29,6 +29,14 @@ async fn ports_of_members() {
     let found = net.get(&ann, &format!("ports?fixed_ips=ip_address%3D{}", address.as_str().unwrap())).await;
     assert_eq!(ids(&found["ports"]).len(), 1);
     assert_eq!(net.get(&ann, "ports?fixed_ips=ip_address=10.0.0.1").await["ports"], json!([]));
+    let mac = port["mac_address"].as_str().unwrap();
+    for written in [mac.to_owned(), mac.to_uppercase(), mac.replace(':', "-"), mac.replace(':', "")] {
+        let found = net.get(&ann, &format!("ports?mac_address={written}")).await;
+        assert_eq!(ids(&found["ports"]).len(), 1, "{written}");
+    }
+    for other in ["fa:16:3e", "nothing", "fa:16:3e:zz:00:01"] {
+        assert_eq!(net.get(&ann, &format!("ports?mac_address={other}")).await["ports"], json!([]));
+    }
     assert_eq!(net.get(&ann, "ports?device_id=nobody").await["ports"], json!([]));
     let only = net.get(&ann, "ports?fields=id&fields=name").await;
     assert_eq!(only["ports"][0].as_object().unwrap().len(), 2);
