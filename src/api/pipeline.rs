@@ -38,7 +38,7 @@ async fn answer(api: &Api, mut call: Call) -> Outcome {
         ask_first(&mut call, api.dialect, &path).await?;
         return Err(Fault::NoRoute);
     }
-    match find(&api.router, &call.method, &path) {
+    match find(&api.router, &call.method, without_format(api.dialect, &path)) {
         Match::Found(route, params) => {
             call.params = params;
             context::admit(&mut call, route.rule, api.dialect, &path).await?;
@@ -69,6 +69,14 @@ fn is_empty_name(path: &str) -> bool {
     path.ends_with('/') && path.trim_end_matches('/').len() > "/v2".len()
 }
 
+/// The path without the format of the answer, which the network API's paths may end with: there is only one.
+fn without_format(dialect: Dialect, path: &str) -> &str {
+    match path.strip_suffix(".json") {
+        Some(stem) if dialect == Dialect::Network && !stem.ends_with('/') => stem,
+        Some(_) | None => path,
+    }
+}
+
 /// The route for a path; HEAD is served by GET where it has no route of its own.
 fn find<'r>(router: &'r Router, method: &Method, path: &str) -> Match<'r> {
     match router.find(method, path, 1) {
@@ -86,7 +94,12 @@ pub fn not_allowed(methods: &[Method], dialect: Dialect, call: &Call) -> Reply {
         "The method is not allowed for the requested URL.".into(),
     );
     let mut response = fault::render(&fault, dialect, call.header("accept"), &call.base);
-    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    let mut names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    if let Some(get) = names.iter().position(|name| *name == "GET")
+        && !names.contains(&"HEAD")
+    {
+        names.insert(get + 1, "HEAD");
+    }
     if let Ok(value) = HeaderValue::from_str(&names.join(", ")) {
         response.headers_mut().insert(ALLOW, value);
     }

@@ -61,6 +61,9 @@ async fn unknown_paths_and_methods() {
     let answer = ask(&cloud, Dialect::Image, request).await;
     assert_eq!(answer.status(), 405);
     assert_eq!(answer.headers().get("allow").unwrap(), "POST");
+    let request = TestRequest::put().uri("/image/things/1").insert_header(token.clone());
+    let answer = ask(&cloud, Dialect::Image, request).await;
+    assert_eq!(answer.headers().get("allow").unwrap(), "GET, HEAD");
     let request = TestRequest::default().method(Method::HEAD).uri("/image/things/1").insert_header(token);
     assert_eq!(ask(&cloud, Dialect::Image, request).await.status(), 200);
 }

@@ -221,7 +221,9 @@ async fn what_does_not_exist() {
     assert_eq!(delete(&cloud, token, "/v2/images/").await.status, 404);
     assert_eq!(get(&cloud, token, "/v2/nothing").await.status, 404);
     let wrong = put(&cloud, token, "/v2/images", &json!({})).await;
-    assert_eq!((wrong.status, wrong.header("allow")), (405, "GET, POST"));
+    assert_eq!((wrong.status, wrong.header("allow")), (405, "GET, HEAD, POST"));
+    let head = ask(&cloud, token, Method::HEAD, "/v2/images", TestRequest::default()).await;
+    assert_eq!(head.status, 200, "what is allowed is served");
     assert_eq!(put(&cloud, token, &format!("/v2/images/{unknown}/tags/x"), &json!({})).await.status, 404);
     assert_eq!(get(&cloud, "no token", "/v2/images").await.status, 401);
     for body in ["", "nonsense", "5"] {
