@@ -16,6 +16,19 @@ impl Fields {
         body.object(key)?.ok_or_else(|| Error::invalid(format!("'{key}' is a required property")))
     }
 
+    /// What shall change of the thing with this id: something has to, and the id cannot.
+    pub(super) async fn changes(call: &mut Call, key: &str, id: &str) -> Result<Self> {
+        let mut fields = Self::read(call, key).await?;
+        if fields.0.is_empty() {
+            return Err(Error::invalid("{} does not have enough properties"));
+        }
+        match fields.raw("id") {
+            None | Some(Value::Null) => Ok(fields),
+            Some(Value::String(given)) if given == id => Ok(fields),
+            Some(_) => Err(Error::invalid("Cannot change ID")),
+        }
+    }
+
     /// The whole body.
     pub(super) async fn whole(call: &mut Call) -> Result<Self> {
         match call.json().await? {
@@ -43,6 +56,17 @@ impl Fields {
 
     pub(super) fn required_text(&mut self, name: &str) -> Result<String> {
         self.text(name)?.ok_or_else(|| Error::invalid(format!("'{name}' is a required property")))
+    }
+
+    /// A text of 1 to 255 characters; null counts as absent.
+    pub(super) fn short_text(&mut self, name: &str) -> Result<Option<String>> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        let fault = match text.chars().count() {
+            0 => "short",
+            1..=255 => return Ok(Some(text)),
+            _ => "long",
+        };
+        Err(Error::invalid(format!("Invalid input for field '{name}': '{text}' is too {fault}")))
     }
 
     /// A text that null takes away.
@@ -114,8 +138,8 @@ impl Fields {
         self.0.remove(name)
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     /// What has not been taken out.

@@ -10,8 +10,7 @@ use crate::core::identity::{CatalogService, Endpoint, Extra, Region};
 use actix_web::http::StatusCode;
 use serde_json::Value;
 
-async fn region_input(call: &mut Call) -> Result<RegionInput> {
-    let mut fields = Fields::read(call, "region").await?;
+fn region_input(mut fields: Fields) -> Result<RegionInput> {
     let id = fields.text("id")?;
     let mut fields = fields.without_ours();
     Ok(RegionInput {
@@ -44,22 +43,23 @@ pub(super) async fn show_region(call: Call) -> Outcome {
 }
 
 pub(super) async fn create_region(mut call: Call) -> Outcome {
-    let input = region_input(&mut call).await?;
+    let input = region_input(Fields::read(&mut call, "region").await?)?;
     let made = call.state.services.identity.create_region(input).await?;
     region_answer(&call, StatusCode::CREATED, &made)
 }
 
 /// `PUT /regions/{id}`: makes a region of this id.
 pub(super) async fn put_region(mut call: Call) -> Outcome {
-    let mut input = region_input(&mut call).await?;
+    let mut input = region_input(Fields::read(&mut call, "region").await?)?;
     input.id = Some(region_id(&call));
     let made = call.state.services.identity.create_region(input).await?;
     region_answer(&call, StatusCode::CREATED, &made)
 }
 
 pub(super) async fn update_region(mut call: Call) -> Outcome {
-    let input = region_input(&mut call).await?;
-    let changed = call.state.services.identity.update_region(region_id(&call), input).await?;
+    let id = region_id(&call);
+    let input = region_input(Fields::changes(&mut call, "region", &id).await?)?;
+    let changed = call.state.services.identity.update_region(id, input).await?;
     region_answer(&call, StatusCode::OK, &changed)
 }
 
@@ -68,9 +68,13 @@ pub(super) async fn delete_region(call: Call) -> Outcome {
     Ok(nothing())
 }
 
-async fn service_input(call: &mut Call) -> Result<ServiceInput> {
-    let mut fields = Fields::read(call, "service").await?.without_ours();
-    Ok(ServiceInput { kind: fields.text("type")?, enabled: fields.flag("enabled")?, extra: fields.rest() })
+fn service_input(fields: Fields) -> Result<ServiceInput> {
+    let mut fields = fields.without_ours();
+    let (kind, name, enabled) =
+        (fields.short_text("type")?, fields.short_text("name")?, fields.flag("enabled")?);
+    let mut extra = fields.rest();
+    extra.extend(name.map(|name| ("name".to_owned(), Value::from(name))));
+    Ok(ServiceInput { kind, enabled, extra })
 }
 
 fn service_id(call: &Call) -> String {
@@ -94,7 +98,7 @@ pub(super) async fn show_service(call: Call) -> Outcome {
 }
 
 pub(super) async fn create_service(mut call: Call) -> Outcome {
-    let mut input = service_input(&mut call).await?;
+    let mut input = service_input(Fields::read(&mut call, "service").await?)?;
     let defaults = Extra::from_iter([("name".to_owned(), Value::from(""))]);
     input.extra = defaults.into_iter().chain(input.extra).collect();
     let made = call.state.services.identity.create_catalog_service(input).await?;
@@ -102,8 +106,9 @@ pub(super) async fn create_service(mut call: Call) -> Outcome {
 }
 
 pub(super) async fn update_service(mut call: Call) -> Outcome {
-    let input = service_input(&mut call).await?;
-    let changed = call.state.services.identity.update_catalog_service(service_id(&call), input).await?;
+    let id = service_id(&call);
+    let input = service_input(Fields::changes(&mut call, "service", &id).await?)?;
+    let changed = call.state.services.identity.update_catalog_service(id, input).await?;
     service_answer(&call, StatusCode::OK, &changed)
 }
 
@@ -112,8 +117,8 @@ pub(super) async fn delete_service(call: Call) -> Outcome {
     Ok(nothing())
 }
 
-async fn endpoint_input(call: &mut Call) -> Result<EndpointInput> {
-    let mut fields = Fields::read(call, "endpoint").await?.without_ours();
+fn endpoint_input(fields: Fields) -> Result<EndpointInput> {
+    let mut fields = fields.without_ours();
     Ok(EndpointInput {
         service_id: fields.text("service_id")?,
         interface: fields.text("interface")?,
@@ -152,14 +157,15 @@ pub(super) async fn show_endpoint(call: Call) -> Outcome {
 }
 
 pub(super) async fn create_endpoint(mut call: Call) -> Outcome {
-    let input = endpoint_input(&mut call).await?;
+    let input = endpoint_input(Fields::read(&mut call, "endpoint").await?)?;
     let made = call.state.services.identity.create_endpoint(input).await?;
     endpoint_answer(&call, StatusCode::CREATED, &made)
 }
 
 pub(super) async fn update_endpoint(mut call: Call) -> Outcome {
-    let input = endpoint_input(&mut call).await?;
-    let changed = call.state.services.identity.update_endpoint(endpoint_id(&call), input).await?;
+    let id = endpoint_id(&call);
+    let input = endpoint_input(Fields::changes(&mut call, "endpoint", &id).await?)?;
+    let changed = call.state.services.identity.update_endpoint(id, input).await?;
     endpoint_answer(&call, StatusCode::OK, &changed)
 }
 

@@ -269,8 +269,8 @@ fn credential_view<'a>(credential: &'a Credential, base: &str) -> CredentialView
     }
 }
 
-async fn credential_input(call: &mut Call) -> Result<CredentialInput> {
-    let mut fields = Fields::read(call, "credential").await?.without_ours();
+fn credential_input(fields: Fields) -> Result<CredentialInput> {
+    let mut fields = fields.without_ours();
     let blob: Option<SecretString> = match fields.raw("blob") {
         None => None,
         Some(Value::String(text)) => Some(text.into()),
@@ -302,7 +302,7 @@ pub(super) async fn show(call: Call) -> Outcome {
 }
 
 pub(super) async fn create(mut call: Call) -> Outcome {
-    let input = credential_input(&mut call).await?;
+    let input = credential_input(Fields::read(&mut call, "credential").await?)?;
     let caller = session(&call).await?;
     if caller.credential.is_some() {
         return Err(denied("identity:create_credential").into());
@@ -312,9 +312,9 @@ pub(super) async fn create(mut call: Call) -> Outcome {
 }
 
 pub(super) async fn update(mut call: Call) -> Outcome {
-    let input = credential_input(&mut call).await?;
-    let caller = session(&call).await?;
     let id = call.params.get("credential_id").to_owned();
+    let input = credential_input(Fields::changes(&mut call, "credential", &id).await?)?;
+    let caller = session(&call).await?;
     let changed = call.state.services.identity.update_credential(&caller, id, input).await?;
     one(StatusCode::OK, "credential", credential_view(&changed, &call.base))
 }

@@ -6,6 +6,7 @@ mod credentials;
 mod discovery;
 mod grants;
 mod limits;
+mod options;
 mod projects;
 mod roles;
 mod tokens;
@@ -184,5 +185,4 @@ fn catalog_and_rest() -> Vec<Route> {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

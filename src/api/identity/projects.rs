@@ -1,6 +1,7 @@
 //! `/domains` and `/projects`.
 
 use super::body::Fields;
+use super::options;
 use super::users::default_domain;
 use super::views::{self, ROOT, flag, nothing, one, page, paged, text};
 use crate::api::call::{Call, Outcome, Reply};
@@ -12,8 +13,8 @@ use crate::core::{Error, Kind, Result};
 use actix_web::http::StatusCode;
 use serde_json::{Map, Value, json};
 
-async fn domain_input(call: &mut Call, new: bool) -> Result<DomainInput> {
-    let mut fields = Fields::read(call, "domain").await?;
+fn domain_input(mut fields: Fields, new: bool) -> Result<DomainInput> {
+    options::check(&mut fields, options::OF_OTHERS)?;
     let id = if new { fields.text("explicit_domain_id")?.map(DomainId) } else { None };
     let mut fields = fields.without_ours();
     fields.raw("tags");
@@ -50,14 +51,14 @@ pub(super) async fn show_domain(call: Call) -> Outcome {
 }
 
 pub(super) async fn create_domain(mut call: Call) -> Outcome {
-    let input = domain_input(&mut call, true).await?;
+    let input = domain_input(Fields::read(&mut call, "domain").await?, true)?;
     let made = call.state.services.identity.create_domain(input).await?;
     domain_answer(&call, StatusCode::CREATED, &made)
 }
 
 pub(super) async fn update_domain(mut call: Call) -> Outcome {
-    let input = domain_input(&mut call, false).await?;
     let id = DomainId::from(call.params.get("domain_id"));
+    let input = domain_input(Fields::changes(&mut call, "domain", id.as_str()).await?, false)?;
     let changed = call.state.services.identity.update_domain(id, input).await?;
     domain_answer(&call, StatusCode::OK, &changed)
 }
@@ -67,7 +68,8 @@ pub(super) async fn delete_domain(call: Call) -> Outcome {
     Ok(nothing())
 }
 
-fn project_input(fields: Fields) -> Result<ProjectInput> {
+fn project_input(mut fields: Fields) -> Result<ProjectInput> {
+    options::check(&mut fields, options::OF_OTHERS)?;
     let mut fields = fields.without_ours();
     Ok(ProjectInput {
         name: fields.text("name")?,
@@ -220,7 +222,8 @@ fn domain_change(input: ProjectInput) -> DomainInput {
 }
 
 pub(super) async fn update(mut call: Call) -> Outcome {
-    let mut fields = Fields::read(&mut call, "project").await?;
+    let id = project_id(&call);
+    let mut fields = Fields::changes(&mut call, "project", id.as_str()).await?;
     let is_domain = fields.flag("is_domain")?;
     let input = project_input(fields)?;
     let domain = as_domain(&call).await?;
@@ -232,7 +235,7 @@ pub(super) async fn update(mut call: Call) -> Outcome {
         let changed = identity.update_domain(domain.id, domain_change(input)).await?;
         return one(StatusCode::OK, "project", views::domain_as_project(&changed, &call.base));
     }
-    let changed = identity.update_project(project_id(&call), input).await?;
+    let changed = identity.update_project(id, input).await?;
     project_answer(&call, StatusCode::OK, &changed)
 }
 

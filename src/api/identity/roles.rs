@@ -1,6 +1,7 @@
 //! `/roles` and what they imply.
 
 use super::body::Fields;
+use super::options;
 use super::views::{self, Links, ROOT, RoleView, nothing, one, page, paged, text};
 use crate::api::call::{Call, Outcome, Reply};
 use crate::core::Result;
@@ -12,8 +13,9 @@ use crate::core::service::identity::Inference;
 use actix_web::http::StatusCode;
 use serde::Serialize;
 
-async fn input(call: &mut Call) -> Result<RoleInput> {
-    let mut fields = Fields::read(call, "role").await?.without_ours();
+fn input(mut fields: Fields) -> Result<RoleInput> {
+    options::check(&mut fields, options::OF_OTHERS)?;
+    let mut fields = fields.without_ours();
     Ok(RoleInput {
         name: fields.text("name")?,
         domain_id: fields.text("domain_id")?.map(DomainId),
@@ -44,14 +46,15 @@ pub(super) async fn show(call: Call) -> Outcome {
 }
 
 pub(super) async fn create(mut call: Call) -> Outcome {
-    let input = input(&mut call).await?;
+    let input = input(Fields::read(&mut call, "role").await?)?;
     let made = call.state.services.identity.create_role(input).await?;
     answer(&call, StatusCode::CREATED, &made)
 }
 
 pub(super) async fn update(mut call: Call) -> Outcome {
-    let input = input(&mut call).await?;
-    let changed = call.state.services.identity.update_role(role_id(&call), input).await?;
+    let id = role_id(&call);
+    let input = input(Fields::changes(&mut call, "role", id.as_str()).await?)?;
+    let changed = call.state.services.identity.update_role(id, input).await?;
     answer(&call, StatusCode::OK, &changed)
 }
 

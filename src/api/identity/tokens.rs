@@ -4,7 +4,9 @@ use super::body::Fields;
 use super::views::{self, all, nothing, session};
 use crate::api::call::{Call, Outcome};
 use crate::core::clock::micros_z;
-use crate::core::identity::{AccessRule, DomainRef, Scope, Session, Target, denied, unauthenticated};
+use crate::core::identity::{
+    AccessRule, DomainRef, Scope, Session, Target, denied, missing, unauthenticated,
+};
 use crate::core::ids::{ApplicationCredentialId, DomainId, ProjectId, UserId};
 use crate::core::service::identity::{
     CatalogEntry, CredentialSelector, DomainSelector, ProjectSelector, Proof, UserSelector, WantedScope,
@@ -14,6 +16,7 @@ use actix_web::http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::HashSet;
 
 #[derive(Serialize)]
 struct DomainInToken<'a> {
@@ -187,7 +190,8 @@ async fn described(call: &Call, status: StatusCode, token: &str, session: &Sessi
 
 /// `POST /auth/tokens`
 pub(super) async fn create(mut call: Call) -> Outcome {
-    let mut auth = Fields::read(&mut call, "auth").await?;
+    let auth = Fields::whole(&mut call).await?.object("auth")?;
+    let mut auth = auth.ok_or_else(|| expecting("auth", "request body"))?;
     let proofs = proofs(&mut auth)?;
     let scope = scope(&mut auth)?;
     let issued = call.state.services.identity.log_in(proofs, scope).await?;
@@ -196,11 +200,11 @@ pub(super) async fn create(mut call: Call) -> Outcome {
 
 /// `GET /auth/tokens`, and HEAD: what another token says.
 pub(super) async fn show(call: Call) -> Outcome {
-    let subject = subject(&call)?.to_owned();
     let caller = session(&call).await?;
+    let any = caller.is_admin() || caller.roles.iter().any(|role| role.name == "service");
+    let subject = subject(&call, any, "identity:validate_token")?.to_owned();
     let found = call.state.services.identity.validate(&subject).await?;
-    let service = caller.roles.iter().any(|role| role.name == "service");
-    if !caller.is_admin() && !service && caller.user_id != found.user_id {
+    if !any && caller.user_id != found.user_id {
         return Err(denied("identity:validate_token").into());
     }
     described(&call, StatusCode::OK, &subject, &found).await
@@ -209,12 +213,19 @@ pub(super) async fn show(call: Call) -> Outcome {
 /// `DELETE /auth/tokens`
 pub(super) async fn delete(call: Call) -> Outcome {
     let caller = session(&call).await?;
-    call.state.services.identity.revoke(&caller, subject(&call)?).await?;
+    let subject = subject(&call, caller.is_admin(), "identity:revoke_token")?;
+    call.state.services.identity.revoke(&caller, subject).await?;
     Ok(nothing())
 }
 
-fn subject(call: &Call) -> Result<&str> {
-    call.header("x-subject-token").ok_or_else(|| Error::invalid("The header X-Subject-Token is missing."))
+/// The token that is asked about. Where there is none it is not the caller's own either, so that only those who may ask
+/// about `any` learn that it is missing.
+fn subject<'c>(call: &'c Call, any: bool, rule: &str) -> Result<&'c str> {
+    match call.header("x-subject-token").filter(|token| !token.is_empty()) {
+        Some(token) => Ok(token),
+        None if any => Err(Error::not_found("No token in the request")),
+        None => Err(denied(rule)),
+    }
 }
 
 /// `GET /auth/catalog`
@@ -252,20 +263,39 @@ pub(super) async fn system(call: Call) -> Outcome {
     all(&call, "system", &items)
 }
 
+/// The words for a body in which something is missing.
+fn expecting(what: &str, place: &str) -> Error {
+    Error::invalid(format!(
+        "Expecting to find {what} in {place}. The server could not comply with the request since it is either \
+         malformed or otherwise incorrect. The client is assumed to be in error."
+    ))
+}
+
+/// The words for something, at this place of the body, of which nobody knows which it is.
+fn unnamed(path: &str) -> Error {
+    Error::invalid(format!("Invalid input for field {path}: id or name must be present."))
+}
+
 fn proofs(auth: &mut Fields) -> Result<Vec<Proof>> {
     let mut identity = required(auth, "identity")?;
-    let methods =
+    let mut methods =
         identity.texts("methods")?.ok_or_else(|| Error::invalid("'methods' is a required property"))?;
+    let mut seen = HashSet::new();
+    methods.retain(|method| seen.insert(method.clone()));
     if methods.is_empty() {
         return Err(unauthenticated());
+    }
+    if let Some(method) = methods.iter().find(|method| !identity.has(method)) {
+        return Err(expecting(method, "identity"));
     }
     methods
         .iter()
         .map(|method| match method.as_str() {
             "password" => {
-                let mut user = required(&mut required(&mut identity, "password")?, "user")?;
-                let password = secret(&mut user, "password")?;
-                Ok(Proof::Password(user_selector(&mut user)?, password))
+                let user = required(&mut identity, "password")?.object("user")?;
+                let mut user = user.ok_or_else(|| expecting("user", "password"))?;
+                let selector = user_selector(&mut user, "identity/password/user")?;
+                Ok(Proof::Password(selector, secret(&mut user, "password")?))
             }
             "token" => {
                 let token = secret(&mut required(&mut identity, "token")?, "id")?;
@@ -277,8 +307,12 @@ fn proofs(auth: &mut Fields) -> Result<Vec<Proof>> {
                 let selector = if let Some(id) = credential.text("id")? {
                     CredentialSelector::Id(ApplicationCredentialId(id))
                 } else {
-                    let name = credential.required_text("name")?;
-                    CredentialSelector::Name(name, user_selector(&mut required(&mut credential, "user")?)?)
+                    let name = credential.text("name")?;
+                    let name = name.ok_or_else(|| expecting("id or name", "application credential"))?;
+                    let user = credential.object("user")?;
+                    let mut user = user.ok_or_else(|| expecting("user", "application_credential"))?;
+                    let path = "identity/application_credential/user";
+                    CredentialSelector::Name(name, user_selector(&mut user, path)?)
                 };
                 Ok(Proof::ApplicationCredential(selector, secret))
             }
@@ -296,48 +330,63 @@ fn secret(fields: &mut Fields, name: &str) -> Result<SecretString> {
     fields.secret(name)?.flatten().ok_or_else(|| Error::invalid(format!("'{name}' is a required property")))
 }
 
-fn user_selector(user: &mut Fields) -> Result<UserSelector> {
+fn user_selector(user: &mut Fields, path: &str) -> Result<UserSelector> {
     if let Some(id) = user.text("id")? {
         return Ok(UserSelector::Id(UserId(id)));
     }
-    let name = user.required_text("name")?;
-    Ok(UserSelector::Name(name, domain_selector(&mut required(user, "domain")?)?))
+    let name = user.text("name")?.ok_or_else(|| unnamed(path))?;
+    Ok(UserSelector::Name(name, domain_of(user, "user", path)?))
 }
 
-fn domain_selector(domain: &mut Fields) -> Result<DomainSelector> {
+/// The domain in which something has its name.
+fn domain_of(fields: &mut Fields, what: &str, path: &str) -> Result<DomainSelector> {
+    let mut domain = fields.object("domain")?.ok_or_else(|| expecting("domain", what))?;
+    domain_selector(&mut domain, &format!("{path}/domain"))
+}
+
+fn domain_selector(domain: &mut Fields, path: &str) -> Result<DomainSelector> {
     if let Some(id) = domain.text("id")? {
         return Ok(DomainSelector::Id(DomainId(id)));
     }
-    Ok(DomainSelector::Name(domain.required_text("name")?))
+    domain.text("name")?.map(DomainSelector::Name).ok_or_else(|| unnamed(path))
 }
 
+const SCOPES: [&str; 5] = ["system", "project", "domain", "unscoped", "OS-TRUST:trust"];
+
 fn scope(auth: &mut Fields) -> Result<WantedScope> {
+    let not_one = || expecting("system, project, domain, OS-TRUST:trust or unscoped", "scope");
     let mut scope = match auth.raw("scope") {
         None | Some(Value::Null) => return Ok(WantedScope::Default),
         Some(Value::String(word)) if word == "unscoped" => return Ok(WantedScope::Unscoped),
+        Some(Value::String(_)) => return Err(not_one()),
         Some(Value::Object(map)) => Fields::from(map),
         Some(_) => return Err(Error::invalid("Invalid input for field 'scope': it is not of type 'object'")),
     };
-    let keys: Vec<String> = scope.keys().map(str::to_owned).collect();
-    let [key] = keys.as_slice() else {
-        return Err(Error::invalid("A scope has exactly one of project, domain, system and unscoped."));
-    };
-    match key.as_str() {
+    let given: Vec<&str> = SCOPES.into_iter().filter(|name| scope.has(name)).collect();
+    let [kind] = given.as_slice() else { return Err(not_one()) };
+    match *kind {
         "unscoped" => Ok(WantedScope::Unscoped),
         "system" => match required(&mut scope, "system")?.flag("all")? {
             Some(true) => Ok(WantedScope::System),
             Some(false) | None => Err(Error::invalid("'all' is a required property")),
         },
-        "domain" => Ok(WantedScope::Domain(domain_selector(&mut required(&mut scope, "domain")?)?)),
+        "domain" => {
+            let mut domain = required(&mut scope, "domain")?;
+            Ok(WantedScope::Domain(domain_selector(&mut domain, "scope/domain")?))
+        }
         "project" => {
             let mut project = required(&mut scope, "project")?;
             if let Some(id) = project.text("id")? {
                 return Ok(WantedScope::Project(ProjectSelector::Id(ProjectId(id))));
             }
-            let name = project.required_text("name")?;
-            let domain = domain_selector(&mut required(&mut project, "domain")?)?;
+            let name = project.text("name")?.ok_or_else(|| unnamed("scope/project"))?;
+            let domain = domain_of(&mut project, "project", "scope/project")?;
             Ok(WantedScope::Project(ProjectSelector::Name(name, domain)))
         }
-        other => Err(Error::invalid(format!("'{other}' is not a scope"))),
+        // Nobody can make a trust here, so that none is found.
+        other => {
+            let id = required(&mut scope, other)?.text("id")?;
+            Err(missing("trust", id.ok_or_else(|| expecting("trust_id", "trust"))?))
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! `/users` and `/groups`.
 
 use super::body::Fields;
+use super::options;
 use super::views::{self, all, flag, nothing, one, page, paged, text};
 use crate::api::call::{Call, Outcome};
 use crate::core::identity::change::{GroupInput, UserInput};
@@ -27,8 +28,9 @@ pub(super) fn own_or_any(call: &Call, rule: &str) -> Result<UserId> {
     if actor.is_admin() || actor.user_id == user { Ok(user) } else { Err(denied(rule)) }
 }
 
-async fn user_input(call: &mut Call) -> Result<UserInput> {
-    let mut fields = Fields::read(call, "user").await?.without_ours();
+fn user_input(mut fields: Fields) -> Result<UserInput> {
+    options::check(&mut fields, options::OF_USERS)?;
+    let mut fields = fields.without_ours();
     Ok(UserInput {
         name: fields.text("name")?,
         domain_id: fields.text("domain_id")?.map(DomainId),
@@ -68,15 +70,15 @@ pub(super) async fn show(call: Call) -> Outcome {
 }
 
 pub(super) async fn create(mut call: Call) -> Outcome {
-    let input = user_input(&mut call).await?;
+    let input = user_input(Fields::read(&mut call, "user").await?)?;
     let domain = default_domain(&call).await?;
     let made = call.state.services.identity.create_user(input, domain).await?;
     one(StatusCode::CREATED, "user", views::user(&made, &call.base))
 }
 
 pub(super) async fn update(mut call: Call) -> Outcome {
-    let input = user_input(&mut call).await?;
     let id = UserId::from(call.params.get("user_id"));
+    let input = user_input(Fields::changes(&mut call, "user", id.as_str()).await?)?;
     let changed = call.state.services.identity.update_user(id, input).await?;
     one(StatusCode::OK, "user", views::user(&changed, &call.base))
 }
@@ -112,8 +114,8 @@ pub(super) async fn groups(call: Call) -> Outcome {
     all(&call, "groups", &items)
 }
 
-async fn group_input(call: &mut Call) -> Result<GroupInput> {
-    let mut fields = Fields::read(call, "group").await?.without_ours();
+fn group_input(fields: Fields) -> Result<GroupInput> {
+    let mut fields = fields.without_ours();
     Ok(GroupInput {
         name: fields.text("name")?,
         domain_id: fields.text("domain_id")?.map(DomainId),
@@ -148,15 +150,16 @@ pub(super) async fn show_group(call: Call) -> Outcome {
 }
 
 pub(super) async fn create_group(mut call: Call) -> Outcome {
-    let input = group_input(&mut call).await?;
+    let input = group_input(Fields::read(&mut call, "group").await?)?;
     let domain = default_domain(&call).await?;
     let made = call.state.services.identity.create_group(input, domain).await?;
     group_answer(&call, StatusCode::CREATED, &made)
 }
 
 pub(super) async fn update_group(mut call: Call) -> Outcome {
-    let input = group_input(&mut call).await?;
-    let changed = call.state.services.identity.update_group(group_id(&call), input).await?;
+    let id = group_id(&call);
+    let input = group_input(Fields::changes(&mut call, "group", id.as_str()).await?)?;
+    let changed = call.state.services.identity.update_group(id, input).await?;
     group_answer(&call, StatusCode::OK, &changed)
 }
 

@@ -1,5 +1,7 @@
 //! The API from the outside, one request at a time.
 
+mod bodies;
+
 use super::*;
 use crate::api::testing::{self, ADMIN_PASSWORD, Cloud};
 use actix_web::FromRequest;
@@ -183,6 +185,18 @@ async fn tokens_are_seen_and_given_back() {
     let other =
         ask_about(&cloud, Some(&token), Some(&cloud.admin), Method::GET, "/v3/auth/tokens", None).await;
     assert_eq!(other.status, 403);
+    for method in [Method::GET, Method::HEAD, Method::DELETE] {
+        for subject in [None, Some("")] {
+            let path = "/v3/auth/tokens";
+            let missing = ask_about(&cloud, Some(&cloud.admin), subject, method.clone(), path, None).await;
+            assert_eq!(missing.status, 404, "{method}");
+            if method != Method::HEAD {
+                assert_eq!(missing.body["error"]["message"], "No token in the request");
+            }
+            let denied = ask_about(&cloud, Some(&token), subject, method.clone(), path, None).await;
+            assert_eq!(denied.status, 403, "it is nobody's own token: {method}");
+        }
+    }
     let gone = ask_about(&cloud, Some(&token), Some(&token), Method::DELETE, "/v3/auth/tokens", None).await;
     assert_eq!(gone.status, 204);
     let answer =
