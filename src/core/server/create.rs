@@ -16,6 +16,7 @@ pub struct CreateServer {
     /// `None`: made from the name.
     pub hostname: Option<String>,
     pub image_id: Option<ImageId>,
+    pub local_disks: LocalDisks,
     pub flavor_id: String,
     pub networks: Networking,
     /// Names or ids; empty means the project's `default`.
@@ -44,6 +45,17 @@ pub struct CreateServer {
     pub min_count: u32,
     /// At least `min_count`.
     pub max_count: u32,
+}
+
+/// The disks that a caller asks for. What the flavor gives is made in any case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LocalDisks {
+    /// How many there are, the root disk counted if it is among them.
+    pub count: usize,
+    /// Their sizes in GiB; `None` for the flavor's.
+    pub ephemeral: Vec<Option<u64>>,
+    /// Their sizes in MiB; `None` for the flavor's.
+    pub swap: Vec<Option<u64>>,
 }
 
 /// What was made.

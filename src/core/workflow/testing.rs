@@ -9,7 +9,7 @@ use crate::core::image::{Attribute, ContainerFormat, DiskFormat, Image, Status, 
 use crate::core::port::Networking;
 use crate::core::reconcile::host_networks::ensure_host_networks;
 use crate::core::server::Server;
-use crate::core::server::create::CreateServer;
+use crate::core::server::create::{CreateServer, LocalDisks};
 use crate::core::server::node::Node;
 use crate::core::server::query::{Deleted, Scope, ServerQuery};
 use crate::core::service::Deps;
@@ -176,6 +176,7 @@ impl Bench {
             description: None,
             hostname: None,
             image_id: Some(self.image),
+            local_disks: LocalDisks::default(),
             flavor_id: FLAVOR.into(),
             networks: Networking::Absent,
             security_groups: Vec::new(),

@@ -1,5 +1,6 @@
 //! `POST /servers`: from the body to the typed command.
 
+use super::block_devices::{self, Device, LegacyDevice};
 use super::tables;
 use crate::api::call::{Call, Outcome, Reply};
 use crate::api::compute::links::{Base, Links};
@@ -8,7 +9,7 @@ use crate::api::compute::schema::wire;
 use crate::core::ids::{ImageId, NetworkId, PortId, ServerId};
 use crate::core::port::{Networking, NicRequest};
 use crate::core::secret::Secret;
-use crate::core::server::create::CreateServer;
+use crate::core::server::create::{CreateServer, LocalDisks};
 use crate::core::server::{DiskConfig, InjectedFile};
 use crate::core::{Error, Result};
 use actix_web::http::StatusCode;
@@ -93,24 +94,6 @@ struct Group {
     name: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct LegacyDevice {
-    volume_id: Option<String>,
-    snapshot_id: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Device {
-    source_type: Option<String>,
-    destination_type: Option<String>,
-    uuid: Option<String>,
-    volume_id: Option<String>,
-    snapshot_id: Option<String>,
-    image_id: Option<String>,
-    #[serde(default, deserialize_with = "wire::maybe_number")]
-    boot_index: Option<i64>,
-}
-
 /// The last part of what may be a URL.
 fn last_part(text: &str) -> &str {
     text.rsplit('/').next().unwrap_or(text)
@@ -152,79 +135,11 @@ fn networking(networks: Option<Networks>) -> Result<Networking> {
     Ok(Networking::List(nics))
 }
 
-fn no_volume(id: &str) -> Error {
-    Error::invalid(format!("Block Device Mapping is Invalid: failed to get volume {id}."))
-}
-
-fn no_snapshot(id: &str) -> Error {
-    Error::invalid(format!("Block Device Mapping is Invalid: failed to get snapshot {id}."))
-}
-
-/// The image to boot from. Block devices may say no more than that it is the root disk: there are no volumes here, so one
-/// that names a volume or a snapshot names nothing that exists.
-fn image(new: &New) -> Result<ImageId> {
+/// The image to boot from, and the disks besides it.
+fn boot_devices(new: &New) -> Result<(ImageId, LocalDisks)> {
     let legacy = new.block_device_mapping.as_deref().unwrap_or_default();
     let devices = new.block_device_mapping_v2.as_deref().unwrap_or_default();
-    if !legacy.is_empty() && !devices.is_empty() {
-        return Err(Error::invalid(
-            "Using different block_device_mapping syntaxes is not allowed in the same request.",
-        ));
-    }
-    if let Some(device) = legacy.first() {
-        return Err(match (&device.volume_id, &device.snapshot_id) {
-            (Some(volume), _) => no_volume(volume),
-            (None, Some(snapshot)) => no_snapshot(snapshot),
-            (None, None) => Error::invalid("Block Device Mapping is Invalid."),
-        });
-    }
-    let mut from_device = None;
-    for device in devices {
-        let named = root_image(device)?;
-        if from_device.replace(named).is_some() {
-            return Err(Error::invalid(
-                "Block Device Mapping is Invalid: Boot sequence for the instance and image/block device mapping \
-                 combination is not valid.",
-            ));
-        }
-    }
-    let asked = new.image.as_deref().map(last_part).filter(|image| !image.is_empty());
-    let text = match (asked, from_device) {
-        (Some(image), Some(device)) if image != device => {
-            return Err(Error::invalid(
-                "Block Device Mapping is Invalid: Boot sequence for the instance and image/block device mapping \
-                 combination is not valid.",
-            ));
-        }
-        (Some(image), _) => image,
-        (None, Some(device)) => device,
-        (None, None) => return Err(Error::invalid("Missing imageRef attribute")),
-    };
-    text.parse().map_err(|_| Error::invalid("Can not find requested image"))
-}
-
-/// The image of a block device that is the image's copy on the local root disk.
-fn root_image(device: &Device) -> Result<&str> {
-    if let Some(volume) = &device.volume_id {
-        return Err(no_volume(volume));
-    }
-    if let Some(snapshot) = &device.snapshot_id {
-        return Err(no_snapshot(snapshot));
-    }
-    let uuid = device.uuid.as_deref().or(device.image_id.as_deref());
-    let source = device.source_type.as_deref().or(device.image_id.as_ref().map(|_| "image"));
-    match (source, uuid) {
-        (Some("volume"), Some(id)) => Err(no_volume(id)),
-        (Some("snapshot"), Some(id)) => Err(no_snapshot(id)),
-        (Some("image"), Some(id))
-            if device.destination_type.as_deref() != Some("volume") && device.boot_index == Some(0) =>
-        {
-            Ok(id)
-        }
-        (Some("volume" | "snapshot" | "image"), None) => {
-            Err(Error::invalid("Block Device Mapping is Invalid: Missing device UUID."))
-        }
-        _ => Err(Error::invalid("Block Device Mapping is Invalid.")),
-    }
+    block_devices::read(new.image.as_deref().map(last_part), legacy, devices)
 }
 
 /// How many servers, at least and at most.
@@ -278,7 +193,7 @@ fn command(mut new: New, hints: Option<&Value>, call: &Call) -> Result<CreateSer
     check_host(&new)?;
     let networks = networking(new.networks.take())?;
     check_many(&new, &networks, max_count)?;
-    let image_id = image(&new)?;
+    let (image_id, local_disks) = boot_devices(&new)?;
     let trim = |text: String| if call.legacy { text.trim().to_owned() } else { text };
     let name = trim(new.name);
     let personality = personality(new.personality)?;
@@ -287,6 +202,7 @@ fn command(mut new: New, hints: Option<&Value>, call: &Call) -> Result<CreateSer
         name,
         hostname: new.hostname,
         image_id: Some(image_id),
+        local_disks,
         flavor_id: last_part(&new.flavor).to_owned(),
         networks,
         security_groups: group_names(new.security_groups.as_deref()),

@@ -2,6 +2,7 @@
 
 pub mod actions;
 mod addresses;
+mod block_devices;
 pub mod consoles;
 mod create;
 pub mod diagnostics;

@@ -109,6 +109,18 @@ async fn bodies_are_checked_by_version() {
             "Block Device Mapping is Invalid: failed to get volume 70a599e0-31e7-49b7-b260-868f441e862b.",
         ),
         (
+            json!({"imageRef": "", "block_device_mapping_v2": [
+                {"source_type": "image", "destination_type": "local", "uuid": IMAGE, "boot_index": 0},
+            ]}),
+            "Block Device Mapping is Invalid: Mapping image to local is not supported.",
+        ),
+        (
+            json!({"block_device_mapping_v2": [
+                {"source_type": "blank", "destination_type": "local", "boot_index": -1, "volume_size": 1},
+            ]}),
+            "Ephemeral disks requested are larger than the instance type allows.",
+        ),
+        (
             json!({"metadata": {"a": 1}}),
             "Invalid input for field/attribute a. Value: 1. 1 is not of type 'string'",
         ),

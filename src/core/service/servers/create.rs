@@ -69,6 +69,7 @@ impl Request {
         let flavor = admission::flavor(c, &self.actor, &self.project, &self.command.flavor_id)?;
         let image = admission::image(c, &self.actor, &self.command)?;
         let key = admission::key(c, &self.actor, self.command.key_name.as_deref())?;
+        admission::check_local_disks(&self.command.local_disks, &flavor)?;
         let image_properties = admission::checked_properties(&image)?;
         let limits = quotas::limits(c, &self.project)?;
         admission::check_contents(&limits, self.command.metadata.len(), &self.command.personality)?;
