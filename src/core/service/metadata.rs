@@ -6,10 +6,13 @@
 use super::Deps;
 use crate::core::Result;
 use crate::core::ids::{ServerId, random_bytes};
+use crate::core::port::ServerNic;
 use crate::core::server::node::Node;
 use crate::core::workflow::guest::{self, Extras};
 use crate::host::guest::{Answer, ec2_versions};
+use crate::host::hypervisor::Hypervisor;
 use crate::store::{StoreError, server_ports, servers};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -35,12 +38,13 @@ pub struct Found {
 #[derive(Clone)]
 pub struct MetadataService {
     deps: Deps,
+    hypervisor: Arc<dyn Hypervisor>,
     node: Arc<Node>,
 }
 
 impl MetadataService {
-    pub fn new(deps: Deps, node: Arc<Node>) -> Self {
-        Self { deps, node }
+    pub fn new(deps: Deps, hypervisor: Arc<dyn Hypervisor>, node: Arc<Node>) -> Self {
+        Self { deps, hypervisor, node }
     }
 
     /// The versions of the EC2 form. They are no secret.
@@ -65,6 +69,7 @@ impl MetadataService {
             zone: self.node.zone.clone(),
             admin_password: None,
             random_seed: random_bytes(SEED_BYTES),
+            pci_addresses: self.pci_addresses(server.id, &nics, path).await,
             dhcp_only: false,
         };
         let document = match guest::documents(&server, &nics, extras).lookup(path) {
@@ -74,6 +79,24 @@ impl MetadataService {
             Some(Answer::Password) => Document::Password(server.guest_password),
         };
         Ok(Some(Found { server: server.id, document }))
+    }
+
+    /// Where the guest's NICs are, if the document at the path tells it: only of NICs with tags.
+    async fn pci_addresses(
+        &self,
+        server: ServerId,
+        nics: &[ServerNic],
+        path: &str,
+    ) -> BTreeMap<String, String> {
+        let tagged = nics.iter().any(|nic| nic.tag.is_some());
+        if !tagged || !path.trim_end_matches('/').ends_with("meta_data.json") {
+            return BTreeMap::new();
+        }
+        self.hypervisor.nic_addresses(server).await.unwrap_or_else(|error| {
+            // A guest that boots needs the rest of the document more than this.
+            tracing::warn!(%server, %error, "the guest is not told where its NICs are");
+            BTreeMap::new()
+        })
     }
 }
 

@@ -64,7 +64,7 @@ impl Services {
             identity: identity::IdentityService::new(deps.clone(), settings.identity),
             images: images::ImageService::new(deps.clone(), host.images.clone(), settings.images),
             keypairs: keypairs::KeypairService::new(deps.clone()),
-            metadata: metadata::MetadataService::new(deps.clone(), node.clone()),
+            metadata: metadata::MetadataService::new(deps.clone(), host.hypervisor.clone(), node.clone()),
             networks: networks::NetworksService::new(deps.clone(), host.network.clone()),
             node: node::NodeService::new(deps.clone(), host.clone(), node.clone()),
             quotas: quotas::QuotaService::new(deps.clone()),

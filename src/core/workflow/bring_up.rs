@@ -8,13 +8,14 @@ use crate::core::secret::Secret;
 use crate::core::server::{Rescue, Server};
 use crate::host::disk::ImageFormat;
 use crate::host::guest::{CONFIG_DRIVE_LABEL, iso9660};
+use crate::host::hypervisor::DomainState;
 use crate::host::hypervisor::spec::{DomainSpec, NicAttachment};
 use crate::host::net::{HostPortSpec, NetError, NetworkMode};
 use crate::host::storage::{BootSource, DiskPlan, RescuePlan, ServerFiles};
 use crate::store::server_ports;
 use crate::task::{StepContext, StepError};
 use futures_util::future::try_join_all;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Fails if the host does not have what the server's image asks for: nobody gets other hardware unasked.
 pub fn check_hardware(server: &Server) -> Result<(), StepError> {
@@ -129,19 +130,22 @@ pub fn config_drive(
     subject: &Subject,
     password: Option<&Secret>,
 ) -> Result<Option<Vec<u8>>, StepError> {
-    subject.server.config_drive.then(|| config_drive_bytes(env, subject, password)).transpose()
+    let bytes = || config_drive_bytes(env, subject, password, BTreeMap::new());
+    subject.server.config_drive.then(bytes).transpose()
 }
 
-/// The bytes of a config drive. They hold the administrator's password.
+/// The bytes of a config drive. They hold the administrator's password, and where NICs are, as far as it is known.
 pub fn config_drive_bytes(
     env: &ServerEnv,
     subject: &Subject,
     password: Option<&Secret>,
+    pci_addresses: BTreeMap<String, String>,
 ) -> Result<Vec<u8>, StepError> {
     let extras = guest::Extras {
         zone: env.node.zone.clone(),
         admin_password: password.map(|password| password.clone().into()),
         random_seed: random_bytes(512),
+        pci_addresses,
         dhcp_only: env.network.mode() == NetworkMode::User,
     };
     let documents = guest::documents(&subject.server, &subject.nics, extras);
@@ -182,6 +186,27 @@ pub fn domain_spec(env: &ServerEnv, subject: &Subject, files: &ServerFiles) -> D
         NetworkMode::Bridged => NicAttachment::HostNetwork { name: env.network.host_name(nic.network_id) },
         NetworkMode::User => NicAttachment::User,
     })
+}
+
+/// Ensures that the config drive of a guest that has not read it tells where NICs with tags are, which is known once the guest
+/// is defined.
+pub async fn tell_addresses(
+    env: &ServerEnv,
+    subject: &Subject,
+    password: Option<&Secret>,
+) -> Result<(), StepError> {
+    let server = &subject.server;
+    if !server.config_drive || subject.nics.iter().all(|nic| nic.tag.is_none()) {
+        return Ok(());
+    }
+    let state = env.hypervisor.state(server.id).await.blame("Looking at the guest")?;
+    if !matches!(state, None | Some(DomainState::ShutOff)) {
+        return Ok(());
+    }
+    define(env, subject).await?;
+    let addresses = env.hypervisor.nic_addresses(server.id).await.blame("Looking for the guest's NICs")?;
+    let bytes = config_drive_bytes(env, subject, password, addresses)?;
+    env.storage.write_config_drive(server.id, bytes).await.blame("Writing the config drive")
 }
 
 /// Ensures that the guest runs on what the rows say. Memory that was saved is let go: it may not fit its disks any more.

@@ -21,6 +21,8 @@ pub struct Extras {
     /// Only for config drives.
     pub admin_password: Option<SecretString>,
     pub random_seed: Vec<u8>,
+    /// Where NICs are on the guest's PCI buses, by their MAC addresses, as far as it is known.
+    pub pci_addresses: BTreeMap<String, String>,
     /// Whether guests are told to ask for every address by DHCP, as with user-mode networking.
     pub dhcp_only: bool,
 }
@@ -50,7 +52,7 @@ pub fn documents(server: &Server, nics: &[ServerNic], extras: Extras) -> GuestDo
         random_seed: extras.random_seed,
         files: server.personality.iter().map(|file| (file.path.clone(), decoded(&file.contents))).collect(),
         nics: nics.iter().map(|nic| guest_nic(nic, extras.dhcp_only)).collect(),
-        devices: nics.iter().filter_map(device).collect(),
+        devices: nics.iter().filter_map(|nic| device(nic, &extras.pci_addresses)).collect(),
         ec2: ec2(server, nics),
     }
 }
@@ -89,9 +91,12 @@ fn guest_subnet(address: &NicAddress, dhcp_only: bool) -> GuestSubnet {
     }
 }
 
-fn device(nic: &ServerNic) -> Option<GuestDevice> {
+/// What is told of a NIC with a tag.
+fn device(nic: &ServerNic, pci_addresses: &BTreeMap<String, String>) -> Option<GuestDevice> {
     let tag = nic.tag.clone()?;
-    Some(GuestDevice { kind: GuestDeviceKind::Nic { mac: nic.mac.to_string() }, bus: None, tags: vec![tag] })
+    let mac = nic.mac.to_string();
+    let bus = pci_addresses.get(&mac).map(|address| ("pci".to_owned(), address.clone()));
+    Some(GuestDevice { kind: GuestDeviceKind::Nic { mac }, bus, tags: vec![tag] })
 }
 
 fn ec2(server: &Server, nics: &[ServerNic]) -> Ec2Facts {

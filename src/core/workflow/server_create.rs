@@ -115,6 +115,7 @@ fn undo_disks<'a>(env: &'a ServerEnv, state: &'a mut CreateState, _: &'a StepCon
 fn spawn<'a>(env: &'a ServerEnv, state: &'a mut CreateState, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move {
         let subject = env.load(state.task.server).await?;
+        bring_up::tell_addresses(env, &subject, Some(&state.admin_password)).await?;
         bring_up::power_on(env, &subject).await
     })
 }

@@ -168,6 +168,7 @@ fn spawn<'a>(env: &'a ServerEnv, state: &'a mut RebuildState, _: &'a StepContext
     Box::pin(async move {
         let subject = env.load(state.task.server).await?;
         bring_up::reserve_addresses(env, &subject).await?;
+        bring_up::tell_addresses(env, &subject, Some(&state.admin_password)).await?;
         if state.was_stopped {
             // It would be stopped in the middle of its first boot.
             return bring_up::define(env, &subject).await;

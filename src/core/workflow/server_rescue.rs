@@ -12,6 +12,7 @@ use crate::store::{Connection, StoreError, servers};
 use crate::task::{Cause, Step, StepContext, StepError, StepFuture, TaskInfo};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The workflow of a rescue.
@@ -78,7 +79,8 @@ fn make_disk<'a>(env: &'a ServerEnv, state: &'a mut RescueState, _: &'a StepCont
         let subject = rescued(env, state).await?;
         bring_up::check_hardware(&subject.server)?;
         // Also where the server has none: it is how the password gets into the rescue system.
-        let config_drive = bring_up::config_drive_bytes(env, &subject, Some(&state.admin_password))?;
+        let config_drive =
+            bring_up::config_drive_bytes(env, &subject, Some(&state.admin_password), BTreeMap::new())?;
         let plan = bring_up::rescue_plan(&state.rescue, config_drive)?;
         env.storage.make_rescue(state.task.server, &plan).await.blame("Making the rescue disk")
     })

@@ -99,6 +99,7 @@ fn undo_disks<'a>(env: &'a ServerEnv, task: &'a mut ServerTask, _: &'a StepConte
 fn spawn<'a>(env: &'a ServerEnv, task: &'a mut ServerTask, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move {
         let subject = env.load(task.server).await?;
+        bring_up::tell_addresses(env, &subject, None).await?;
         bring_up::power_on(env, &subject).await
     })
 }

@@ -14,6 +14,7 @@ use crate::core::secret::Secret;
 use async_trait::async_trait;
 use spec::DomainSpec;
 use statistics::Statistics;
+use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -160,6 +161,10 @@ pub trait Hypervisor: Send + Sync {
 
     /// All domains that are ours.
     async fn domains(&self) -> Result<Vec<(ServerId, DomainState)>, HypervisorError>;
+
+    /// Where the domain's NICs are on its PCI buses, as `0000:01:00.0`, by their MAC addresses in lower case: where the guest
+    /// finds them if it runs, and will find them if it does not. An absent domain has none.
+    async fn nic_addresses(&self, id: ServerId) -> Result<BTreeMap<String, String>, HypervisorError>;
 
     /// Subscribes to what happens on the host. A receiver that lags has to look at everything.
     fn events(&self) -> broadcast::Receiver<HostEvent>;

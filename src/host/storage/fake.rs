@@ -151,6 +151,14 @@ impl Storage for FakeStorage {
         Ok(())
     }
 
+    async fn write_config_drive(&self, server: ServerId, bytes: Vec<u8>) -> Result<(), DiskError> {
+        let mut inner = self.change()?;
+        let known = inner.servers.get_mut(&server);
+        let known = known.ok_or_else(|| DiskError::NotFound(format!("the disks of server {server}")))?;
+        known.config_drive = Some(bytes);
+        Ok(())
+    }
+
     async fn make_rescue(&self, server: ServerId, plan: &RescuePlan) -> Result<(), DiskError> {
         let mut inner = self.change()?;
         let known = inner.servers.get_mut(&server);

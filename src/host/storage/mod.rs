@@ -100,6 +100,9 @@ pub trait Storage: Send + Sync {
     /// to be kept. The guest is off.
     async fn replace(&self, plan: &DiskPlan, keep_ephemeral: bool) -> Result<(), DiskError>;
 
+    /// Ensures that the config drive has these bytes. The guest is off.
+    async fn write_config_drive(&self, server: ServerId, bytes: Vec<u8>) -> Result<(), DiskError>;
+
     /// Makes what a server is rescued with, afresh if it is there; its own files stay as they are. No rescue system runs.
     async fn make_rescue(&self, server: ServerId, plan: &RescuePlan) -> Result<(), DiskError>;
 
@@ -306,6 +309,10 @@ impl Storage for DiskStorage {
         self.disks.remove_disk(server, DiskRole::Swap).await?;
         self.ensure_blank(server, DiskRole::Swap, plan.swap_mib).await?;
         self.ensure_config_drive(plan).await.map(drop)
+    }
+
+    async fn write_config_drive(&self, server: ServerId, bytes: Vec<u8>) -> Result<(), DiskError> {
+        self.disks.ensure_config_drive(server, bytes).await.map(drop)
     }
 
     async fn make_rescue(&self, server: ServerId, plan: &RescuePlan) -> Result<(), DiskError> {

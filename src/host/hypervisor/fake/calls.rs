@@ -9,6 +9,7 @@ use crate::host::hypervisor::spec::DomainSpec;
 use crate::host::hypervisor::statistics::Statistics;
 use crate::host::hypervisor::{Copying, DomainState, HostEvent, HostFacts, Hypervisor, HypervisorError};
 use async_trait::async_trait;
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use tokio::sync::broadcast;
@@ -213,6 +214,16 @@ impl Hypervisor for FakeHypervisor {
     async fn domains(&self) -> Result<Vec<(ServerId, DomainState)>, HypervisorError> {
         self.call(Call::Domains, |inner, _| {
             Ok(inner.host.domains.iter().map(|(id, domain)| (*id, domain.state)).collect())
+        })
+        .await
+    }
+
+    async fn nic_addresses(&self, id: ServerId) -> Result<BTreeMap<String, String>, HypervisorError> {
+        self.call(Call::NicAddresses, |inner, _| {
+            let Some(domain) = inner.host.domains.get(&id) else { return Ok(BTreeMap::new()) };
+            let spec = domain.started_with.as_ref().unwrap_or(&domain.spec);
+            let nics = (1..).zip(&spec.nics);
+            Ok(nics.map(|(bus, nic)| (nic.mac.clone(), format!("0000:{bus:02x}:00.0"))).collect())
         })
         .await
     }

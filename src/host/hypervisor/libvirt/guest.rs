@@ -8,7 +8,7 @@ use super::domain_xml::{self, Rendering, VirtType};
 use super::error::{is, translate};
 use super::ffi;
 use super::ownership::{Ownership, is_ours, lookup, ours};
-use super::{copy, facts, figures, power, probe, state};
+use super::{copy, devices, facts, figures, power, probe, state};
 use crate::core::ids::ServerId;
 use crate::core::secret::Secret;
 use crate::host::disk::inspect::InspectError;
@@ -396,6 +396,11 @@ impl Hypervisor for LibvirtHost {
         let (owner, ownership) = (self.config.installation, Arc::clone(&self.ownership));
         let call = Call { name: "domains", seconds: 30, lane: Lane::Quick };
         self.connection.call(call, move |connect| all_domains(connect, owner, &ownership)).await
+    }
+
+    async fn nic_addresses(&self, id: ServerId) -> Result<BTreeMap<String, String>, HypervisorError> {
+        let call = Call { name: "nic_addresses", seconds: 10, lane: Lane::Slow };
+        self.with_domain(id, call, devices::nic_addresses).await.map(Option::unwrap_or_default)
     }
 
     fn events(&self) -> broadcast::Receiver<HostEvent> {

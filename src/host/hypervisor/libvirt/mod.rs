@@ -6,6 +6,7 @@
 
 pub mod connection;
 mod copy;
+mod devices;
 pub mod domain_xml;
 pub(crate) mod error;
 mod events;
