@@ -316,12 +316,13 @@ pub mod refusal {
     }
 
     pub fn group_not_found(name: &str) -> Error {
-        Error::invalid(format!("Security group {name} not found.")).with_class("SecurityGroupNotFound")
+        Error::invalid(format!("Unable to find security_group with name or id '{name}'"))
+            .with_class("SecurityGroupNotFound")
     }
 
     pub fn group_ambiguous(name: &str) -> Error {
         Error::conflict(format!(
-            "Multiple security groups found matching '{name}'. Use an ID to be more specific."
+            "Multiple security_group matches found for name '{name}', use an ID to be more specific."
         ))
         .with_class("NoUniqueMatch")
     }

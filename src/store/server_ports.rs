@@ -42,13 +42,14 @@ pub fn plan_server_ports(
     owner: &PortOwner<'_>,
     networking: &Networking,
 ) -> Result<Vec<Port>> {
+    // Groups have to exist also where there is nothing to put into them.
+    let groups = resolve_groups(connection, owner)?;
     let requests = match networking {
         Networking::None => return Ok(Vec::new()),
         Networking::List(requests) if !requests.is_empty() => requests.clone(),
         Networking::Absent | Networking::List(_) => only_network(connection, owner, false)?,
         Networking::Auto => only_network(connection, owner, true)?,
     };
-    let groups = resolve_groups(connection, owner)?;
     let first: u32 = connection
         .prepare_cached("SELECT ifnull(max(nic_index) + 1, 0) FROM port WHERE device_id = ?1 AND device_owner LIKE 'compute:%'")?
         .query_row([owner.server], |row| row.get(0))?;

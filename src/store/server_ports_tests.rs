@@ -176,7 +176,7 @@ fn groups_by_name_and_id() {
     let id = default.to_string();
     assert_eq!(with(&["default", &id]).unwrap().security_groups, [default]);
     let unknown = with(&["nowhere"]).unwrap_err();
-    assert_eq!(unknown.message(), "Security group nowhere not found.");
+    assert_eq!(unknown.message(), "Unable to find security_group with name or id 'nowhere'");
     let group = security_groups::get(&cloud.connection, default).unwrap().unwrap();
     for _ in 0..2 {
         let twin = crate::core::security_group::SecurityGroup {

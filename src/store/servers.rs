@@ -200,7 +200,7 @@ pub fn place(c: &Connection, id: ServerId, host: &str, now: Timestamp) -> Result
 pub fn mark_deleted(c: &Connection, id: ServerId, now: Timestamp) -> Result<(), StoreError> {
     c.prepare_cached(
         "UPDATE server SET vm_state = 'deleted', task_state = NULL, power_state = 0, locked_by = NULL, \
-             locked_reason = NULL, deleted_at = ?2, terminated_at = ?2, updated_at = ?2 \
+             locked_reason = NULL, tags = '[]', deleted_at = ?2, terminated_at = ?2, updated_at = ?2 \
          WHERE id = ?1 AND deleted_at IS NULL",
     )?
     .execute(params![id, now.as_microsecond()])?;

@@ -22,6 +22,7 @@ pub mod server_pause;
 pub mod server_reboot;
 pub mod server_rebuild;
 pub mod server_rescue;
+pub mod server_reset;
 pub mod server_resize;
 pub mod server_resize_confirm;
 pub mod server_resize_revert;
@@ -99,6 +100,7 @@ pub fn register(engine: Engine, env: &Arc<ServerEnv>) -> Engine {
         .register::<server_offload::ServerOffload>(env.clone())
         .register::<server_unshelve::ServerUnshelve>(env.clone())
         .register::<server_soft_delete::ServerSoftDelete>(env.clone())
+        .register::<server_reset::ServerReset>(env.clone())
         .register::<server_restore::ServerRestore>(env.clone())
         .register::<image_removal::ImageRemoval>(env.clone())
         .register::<due::Due>(env.clone())

@@ -68,8 +68,8 @@ pub fn fail(
             servers::finish(c, task.server, info.id, outcome, now)
         }
         Cause::Preempted => {
-            let failure =
-                EventFailure { message: "Another request took the place of this one.", traceback: "" };
+            let words = "Another request took the place of this one.";
+            let failure = EventFailure { message: words, traceback: words };
             server_actions::finish_events(c, task.action, Some(failure), now)?;
             servers::finish(c, task.server, info.id, Outcome { vm_state: None, ..outcome }, now)
         }

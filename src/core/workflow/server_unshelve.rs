@@ -50,7 +50,7 @@ impl Verb for ServerUnshelve {
         now: Timestamp,
     ) -> Result<Outcome, StoreError> {
         server_shelve::forget(c, task.server, &info.request_id, now)?;
-        record::runs(c, task.server, now)
+        Ok(Outcome { launched: true, ..record::runs(c, task.server, now)? })
     }
 
     fn undone(c: &Connection, task: &ServerTask, _: &Cause, _: Timestamp) -> Result<Outcome, StoreError> {

@@ -3,6 +3,7 @@
 
 mod cases;
 mod images;
+mod reset;
 mod resize;
 mod soft_delete;
 

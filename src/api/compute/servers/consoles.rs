@@ -6,7 +6,7 @@ use crate::api::compute::request;
 use crate::api::compute::schema::wire;
 use crate::api::console;
 use crate::core::Error;
-use crate::core::console::ConsoleKind;
+use crate::core::console::{ConsoleKind, unavailable};
 use crate::core::ids::ServerId;
 use crate::core::policy::Rule;
 use actix_web::http::StatusCode;
@@ -96,6 +96,9 @@ pub async fn create(mut call: Call) -> Outcome {
         request::body(&mut call, &tables::REMOTE_CONSOLE).await?;
     let id = id(&call)?;
     authorize(&call, id).await?;
+    if protocol == "rdp" {
+        return Err(unavailable(&protocol).into());
+    }
     let url = url(&call, id, &protocol, &kind).await?;
     let console = Console { kind: &kind, url };
     let remote_console = Remote { protocol: &protocol, console };

@@ -120,7 +120,9 @@ fn networking(networks: Option<Networks>) -> Result<Networking> {
             let id: PortId =
                 port.parse().map_err(|_| Error::invalid(format!("Port id {port} could not be found.")))?;
             if nics.iter().any(|other| other.port == Some(id)) {
-                return Err(Error::invalid(format!("Port {port} is given more than once.")));
+                return Err(Error::invalid(format!(
+                    "Port ID '{port}' was specified twice: you cannot attach a port multiple times."
+                )));
             }
             nic.port = Some(id);
         } else {
@@ -159,7 +161,7 @@ fn check_many(new: &New, networking: &Networking, most: u32) -> Result<()> {
         return Ok(());
     }
     if new.hostname.is_some() {
-        return Err(Error::invalid("Unable to launch multiple instances with a single hostname."));
+        return Err(Error::invalid("Unable to allocate a single hostname to multiple instances"));
     }
     if let Networking::List(nics) = networking {
         if nics.iter().any(|nic| nic.fixed_ip.is_some()) {
@@ -182,10 +184,21 @@ fn check_host(new: &New) -> Result<()> {
     let in_zone = new.availability_zone.as_deref().is_some_and(|zone| zone.contains(':'));
     if in_zone && (new.host.is_some() || new.hypervisor_hostname.is_some()) {
         return Err(Error::invalid(
-            "Forced host and node in availability_zone cannot be given together with host or hypervisor_hostname.",
+            "One mechanism with host and/or hypervisor_hostname and another mechanism with zone:host:node are mutually \
+             exclusive.",
         ));
     }
     Ok(())
+}
+
+/// There are no server groups, so that a hint names one that does not exist.
+fn check_hints(hints: Option<&Value>) -> Result<()> {
+    match hints.and_then(|hints| hints["group"].as_str()) {
+        Some(group) if !group.is_empty() => {
+            Err(Error::invalid(format!("Instance group {group} could not be found.")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn command(mut new: New, hints: Option<&Value>, call: &Call) -> Result<CreateServer> {
@@ -194,6 +207,7 @@ fn command(mut new: New, hints: Option<&Value>, call: &Call) -> Result<CreateSer
     let networks = networking(new.networks.take())?;
     check_many(&new, &networks, max_count)?;
     let (image_id, local_disks) = boot_devices(&new)?;
+    check_hints(hints)?;
     let trim = |text: String| if call.legacy { text.trim().to_owned() } else { text };
     let name = trim(new.name);
     let personality = personality(new.personality)?;

@@ -17,7 +17,7 @@ use crate::core::server::Server;
 use crate::core::server::action::Action;
 use crate::core::server::decide::{Refusal, decide};
 use crate::core::{Error, Result};
-use crate::host::hypervisor::{DomainState, Hypervisor, HypervisorError};
+use crate::host::hypervisor::{Hypervisor, HypervisorError};
 use crate::store::console_tokens::{self, TokenHash};
 use crate::store::servers;
 use hub::Hub;
@@ -99,7 +99,7 @@ impl ConsoleService {
     /// Makes a token for the console of a server that a protocol and a type name.
     ///
     /// # Errors
-    /// Not found for a server that the caller may not see; an invalid state for one whose guest does not run; invalid for a
+    /// Not found for a server that the caller may not see; an invalid state for one that is not on the host; invalid for a
     /// console that the server does not have.
     pub async fn issue(
         &self,
@@ -123,16 +123,9 @@ impl ConsoleService {
         if kind == ConsoleKind::NoVnc && !has_display(&server) {
             return Err(unavailable(kind.as_str()));
         }
-        match self.hypervisor.state(id).await.map_err(|error| translate(id, error))? {
-            Some(
-                DomainState::Running
-                | DomainState::Paused
-                | DomainState::PausedOnIoError
-                | DomainState::ShuttingDown,
-            ) => {}
-            Some(DomainState::ShutOff | DomainState::Crashed | DomainState::Saved) | None => {
-                return Err(not_ready(id));
-            }
+        // One that is off may be started while the token lives.
+        if self.hypervisor.state(id).await.map_err(|error| translate(id, error))?.is_none() {
+            return Err(not_ready(id));
         }
         // 122 random bits in the form that Nova's tokens have.
         let token = Uuid::new_v4().to_string();

@@ -64,7 +64,10 @@ impl NetworksService {
         let caller = Caller::of(actor);
         self.read(move |c| {
             let groups = security_groups::get_all(c, &Vec::from_iter(ids))?.into_iter();
-            Ok(groups.filter(|group| caller.rules(&group.project_id)).map(|group| (group.id, group)).collect())
+            Ok(groups
+                .filter(|group| caller.rules(&group.project_id))
+                .map(|group| (group.id, group))
+                .collect())
         })
         .await
     }

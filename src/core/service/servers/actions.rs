@@ -9,6 +9,7 @@ use crate::core::server::state::VmState;
 use crate::core::server::{Fault, Lock, LockHolder, Server};
 use crate::core::workflow::server_delete::ServerDelete;
 use crate::core::workflow::server_reboot::{RebootState, ServerReboot};
+use crate::core::workflow::server_reset::{ResetState, ServerReset};
 use crate::core::workflow::server_start::ServerStart;
 use crate::core::workflow::server_stop::{ServerStop, StopState};
 use crate::core::workflow::{ServerTask, enqueue};
@@ -144,8 +145,8 @@ impl Servers {
         .await
     }
 
-    /// Forces the state that a server shows. A task that is going on is told to stop, and clears its task state when it has;
-    /// a delete goes on.
+    /// Forces the state that a server shows. What is going on is told to stop, and the state is forced again after its end; a
+    /// delete goes on.
     pub async fn reset_state(&self, actor: &Actor, id: ServerId, to: ResetTo) -> Result<()> {
         self.hand_over(actor, id, move |c, actor, server, now| {
             decide(&server, Action::ResetState, actor)?;
@@ -155,11 +156,16 @@ impl Servers {
                 ResetTo::Error => VmState::Error,
             };
             let busy = tasks::is_busy(c, &subject)?;
-            if busy && !tasks::is_open(c, &subject, ServerDelete::NAME)? {
+            let deleting = tasks::is_open(c, &subject, ServerDelete::NAME)?;
+            servers::reset(c, id, vm, deleting, now)?;
+            let action = record(c, actor, &server, "resetState", now)?;
+            if busy && !deleting {
                 tasks::preempt(c, &subject, now)?;
+                let task = ServerTask { server: id, action, host: server.host };
+                let state = ResetState { task, to: vm, guest: None };
+                enqueue::<ServerReset>(c, id, &state, &actor.request_id.0, now)?;
             }
-            servers::reset(c, id, vm, busy, now)?;
-            record(c, actor, &server, "resetState", now).map(drop)
+            Ok(())
         })
         .await
     }
@@ -180,12 +186,12 @@ pub(super) fn refuse(
     words: &str,
     now: Timestamp,
 ) -> Result<()> {
-    let fault = Fault { code: 500, message: words.to_owned(), details: String::new(), created_at: now };
+    let fault = Fault { code: 500, message: words.to_owned(), details: words.to_owned(), created_at: now };
     server_actions::set_fault(c, server.id, &fault)?;
     for event in events {
         server_actions::begin_event(c, action, event, server.host.as_deref(), now)?;
     }
-    let failure = EventFailure { message: words, traceback: "" };
+    let failure = EventFailure { message: words, traceback: words };
     server_actions::finish_events(c, action, Some(failure), now)?;
     Ok(())
 }

@@ -27,23 +27,13 @@ pub struct Placement {
 
 /// Which zone and host were asked for.
 pub fn placement(command: &CreateServer, actor: &Actor, node: &Node) -> Result<Placement> {
-    let mut wanted_hosts: Vec<&str> = Vec::new();
-    let zone = match command.availability_zone.as_deref() {
-        None => None,
-        Some(text) => {
-            let mut parts = text.splitn(3, ':');
-            let zone = parts.next().unwrap_or_default();
-            let hosts: Vec<&str> = parts.filter(|host| !host.is_empty()).collect();
-            if text.contains(':') && !actor.is_admin() {
-                return Err(forbidden("os_compute_api:servers:create:forced_host"));
-            }
-            if hosts.is_empty() && zone != node.zone {
-                return Err(Error::invalid("The requested availability zone is not available"));
-            }
-            wanted_hosts.extend(hosts);
-            (!zone.is_empty()).then(|| zone.to_owned())
-        }
-    };
+    let asked = command.availability_zone.as_deref().map(ZoneRequest::parse).transpose()?.unwrap_or_default();
+    if asked.hosts().next().is_some() && !actor.is_admin() {
+        return Err(forbidden("os_compute_api:servers:create:forced_host"));
+    }
+    if asked.host.is_none() && asked.zone.is_some_and(|zone| zone != node.zone) {
+        return Err(Error::invalid("The requested availability zone is not available"));
+    }
     let destinations = [&command.requested_host, &command.requested_hypervisor_hostname];
     for host in destinations.into_iter().flatten() {
         if !actor.is_admin() {
@@ -53,11 +43,38 @@ pub fn placement(command: &CreateServer, actor: &Actor, node: &Node) -> Result<P
             return Err(unknown_host(host));
         }
     }
-    let impossible = wanted_hosts
-        .iter()
-        .find(|host| **host != node.name)
+    let impossible = asked
+        .hosts()
+        .find(|host| *host != node.name)
         .map(|host| format!("Host {host} does not exist here; the only host is {}.", node.name));
-    Ok(Placement { zone, impossible })
+    Ok(Placement { zone: asked.zone.map(str::to_owned), impossible })
+}
+
+/// What `availability_zone` asks for: `zone`, `zone:host`, `zone:host:node` or `zone::node`. Each part may be empty.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct ZoneRequest<'a> {
+    zone: Option<&'a str>,
+    /// Said, if only as nothing: then the zone is not looked at.
+    host: Option<&'a str>,
+    node: Option<&'a str>,
+}
+
+impl<'a> ZoneRequest<'a> {
+    fn parse(text: &'a str) -> Result<Self> {
+        let (zone, host, node) = match text.split(':').collect::<Vec<_>>()[..] {
+            [zone] => (zone, None, None),
+            [zone, host] => (zone, Some(host), None),
+            [zone, "", node] => (zone, None, Some(node)),
+            [zone, host, node] => (zone, Some(host), Some(node)),
+            _ => return Err(Error::invalid("Invalid input received: Unable to parse availability_zone")),
+        };
+        Ok(Self { zone: Some(zone).filter(|zone| !zone.is_empty()), host, node })
+    }
+
+    /// The hosts that are named.
+    fn hosts(&self) -> impl Iterator<Item = &'a str> {
+        self.host.into_iter().chain(self.node).filter(|host| !host.is_empty())
+    }
 }
 
 /// The caller may do this, but not in this way.

@@ -8,12 +8,12 @@ use super::snapshot::insert_image;
 use crate::core::actor::Actor;
 use crate::core::ids::ServerId;
 use crate::core::image::Status;
-use crate::core::server::Server;
 use crate::core::server::action::Action;
 use crate::core::server::decide::decide;
 use crate::core::server::node::Node;
 use crate::core::server::snapshot::Wanted;
 use crate::core::server::state::VmState;
+use crate::core::server::{Fault, Server};
 use crate::core::workflow::server_offload::{OffloadState, ServerOffload};
 use crate::core::workflow::server_shelve::{ServerShelve, ShelveState};
 use crate::core::workflow::server_start::ServerStart;
@@ -120,9 +120,13 @@ fn unshelve(
     };
     if image.is_none() {
         let named = server.shelved.as_ref().map(|shelved| shelved.image_id.to_string()).unwrap_or_default();
-        let words = format!("Unshelve attempted but the image {named} cannot be found.");
+        let reason = format!("Unshelve attempted but the image {named} cannot be found.");
         servers::reset(c, server.id, VmState::Error, false, now)?;
-        return refuse(c, actor, &server, "get_image_info", &words, now);
+        let words = format!("Error during unshelve instance {}: {reason}", server.id);
+        refuse(c, actor, &server, "get_image_info", &words, now)?;
+        // What the server shows is what is wrong with its image.
+        let fault = Fault { code: 404, message: reason, details: words, created_at: now };
+        return Ok(server_actions::set_fault(c, server.id, &fault)?);
     }
     if let Some(reason) = lacks_room(c, node, &server.flavor)? {
         return refuse(

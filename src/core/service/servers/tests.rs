@@ -114,6 +114,8 @@ async fn refusals_speak_as_nova_does_and_leave_nothing() {
             "Invalid key_name provided.",
         ),
         (zone("mars"), Kind::Invalid, "The requested availability zone is not available"),
+        (zone("mars::"), Kind::Invalid, "The requested availability zone is not available"),
+        (zone("nova:a:b:c"), Kind::Invalid, "Invalid input received: Unable to parse availability_zone"),
         (
             zone("nova:node"),
             Kind::Forbidden,
@@ -122,7 +124,16 @@ async fn refusals_speak_as_nova_does_and_leave_nothing() {
         (
             CreateServer { security_groups: vec!["x".into()], ..bench.command("web") },
             Kind::Invalid,
-            "Security group x not found.",
+            "Unable to find security_group with name or id 'x'",
+        ),
+        (
+            CreateServer {
+                security_groups: vec!["x".into()],
+                networks: Networking::None,
+                ..bench.command("web")
+            },
+            Kind::Invalid,
+            "Unable to find security_group with name or id 'x'",
         ),
         (
             CreateServer {
@@ -359,10 +370,12 @@ async fn a_reset_state_shows_at_once_and_ends_what_was_going_on() {
     process.servers.reset_state(&admin(), id, ResetTo::Active).await.unwrap();
     bench.hypervisor.set_manners(id, crate::host::hypervisor::fake::Manners::Deaf);
     process.servers.stop(&owner(), id).await.unwrap();
-    process.servers.reset_state(&admin(), id, ResetTo::Active).await.unwrap();
+    process.servers.reset_state(&admin(), id, ResetTo::Error).await.unwrap();
+    let row = process.row(id).await;
+    assert_eq!((row.vm_state, row.task_state), (VmState::Error, None));
     process.tasks.settled().await.unwrap();
     let row = process.row(id).await;
-    assert_eq!((row.vm_state, row.task_state), (VmState::Active, None));
+    assert_eq!((row.vm_state, row.task_state), (VmState::Error, None));
 }
 
 #[tokio::test]
