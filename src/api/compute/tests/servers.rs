@@ -132,6 +132,11 @@ async fn bodies_are_checked_by_version() {
         assert_eq!(refused.status, 400, "{}", refused.body);
         assert!(message(&refused).contains(text), "{} / {text}", message(&refused));
     }
+    let mut grouped = body("x");
+    grouped["os:scheduler_hints"] = json!({"group": IMAGE});
+    let refused = client.post("/v2.1/servers", grouped).await;
+    let words = format!("Instance group {IMAGE} could not be found.");
+    assert_eq!((refused.status, message(&refused)), (400, words.as_str()));
     assert_eq!(
         client.post("/v2/servers", with(json!({"description": "d", "name": " y "}))).await.status,
         202
