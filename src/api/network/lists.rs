@@ -54,9 +54,10 @@ pub(super) fn listing(query: &Query) -> Result<Listing> {
 /// A MAC address as ports have it, in whatever form it came; what is none stays as it is, and fits no port.
 fn as_kept(text: &str) -> String {
     let groups: Vec<&str> = text.split([':', '-', '.']).collect();
-    let digits: String = match groups.len() {
-        6 => groups.iter().map(|group| format!("{group:0>2}")).collect(),
-        _ => groups.concat(),
+    let digits = if groups.len() == 6 {
+        groups.iter().flat_map(|group| [if group.len() == 1 { "0" } else { "" }, group]).collect()
+    } else {
+        groups.concat()
     };
     if digits.len() != 12 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return text.to_owned();
