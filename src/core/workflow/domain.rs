@@ -60,6 +60,9 @@ fn machine_properties(server: &Server) -> &BTreeMap<String, String> {
     }
 }
 
+/// A property of an image, whether it matters for a server, and whether this host has what it names.
+type Wish = (&'static str, bool, fn(&str) -> bool);
+
 /// What the server's image, or the one that it is rescued with, asks for and this host does not have. A server that was made
 /// all the same, in earlier times, has the usual hardware in its place.
 pub fn unsupported(server: &Server) -> Option<String> {
@@ -69,7 +72,7 @@ pub fn unsupported(server: &Server) -> Option<String> {
     }
     let on_scsi = text(properties, "hw_disk_bus") == Some("scsi");
     let has_cd = server.config_drive || server.image_format.as_deref() == Some("iso");
-    let machine: [(&str, bool, fn(&str) -> bool); 5] = [
+    let machine: [Wish; 5] = [
         ("hw_disk_bus", true, |word| named_bus(Some(word)).is_some()),
         ("hw_scsi_model", on_scsi, |word| word == "virtio-scsi"),
         ("hw_cdrom_bus", has_cd, |word| named_bus(Some(word)).is_some()),

@@ -238,6 +238,9 @@ async fn images_with_wrong_properties_are_refused_and_others_get_what_they_ask_f
     assert!(shown.server.image_properties.is_empty(), "it still runs on what it was made from");
 }
 
+/// What a request says of the sizes of some disks.
+type Sizes = &'static [Option<u64>];
+
 #[tokio::test]
 async fn disks_that_are_asked_for_are_those_of_the_flavor() {
     let bench = Bench::new();
@@ -248,12 +251,12 @@ async fn disks_that_are_asked_for_are_those_of_the_flavor() {
         CreateServer { local_disks, ..bench.command("web") }
     };
     // The flavor has 1 GiB and 64 MiB.
-    let granted: [(&[Option<u64>], &[Option<u64>]); 4] =
+    let granted: [(Sizes, Sizes); 4] =
         [(&[Some(1)], &[Some(64)]), (&[None], &[None]), (&[], &[Some(64)]), (&[Some(1)], &[])];
     for (ephemeral, swap) in granted {
         process.create(disks(ephemeral, swap)).await;
     }
-    let refused: [(&[Option<u64>], &[Option<u64>], &str); 4] = [
+    let refused: [(Sizes, Sizes, &str); 4] = [
         (
             &[Some(2)],
             &[],
