@@ -304,11 +304,11 @@ async fn bring_networks_up(services: Services, tried: CancellationToken, stop: C
     }
 }
 
-/// 144 random bits as text that needs no quotes anywhere.
+/// 144 random bits as text that needs no quotes anywhere, and that no command line takes for an option.
 fn random_password() -> anyhow::Result<SecretString> {
     let mut bytes = [0; 18];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
-    Ok(base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, bytes).into())
+    Ok(hex::encode(bytes).into())
 }
 
 /// The id of this installation, which marks all that it makes on the host. Made at the first start.

@@ -98,10 +98,10 @@ async fn compare(
     }
     let Some(observation) = observe(row.vm_state, row.task_state, seen) else { return Ok(()) };
     match observation.follow {
-        Follow::Nothing if row.power_state == seen => Ok(()),
+        Follow::Nothing if row.power_state == observation.power_state => Ok(()),
         Follow::Nothing => {
-            let id = row.id;
-            env.store.write(move |c| servers::set_power_state(c, id, seen, now)).await?;
+            let (id, power) = (row.id, observation.power_state);
+            env.store.write(move |c| servers::set_power_state(c, id, power, now)).await?;
             Ok(())
         }
         Follow::Report => {
@@ -121,9 +121,9 @@ async fn compare(
 /// Records the stop that the owner did not ask for, if the row still wants it.
 fn stop(c: &Connection, id: ServerId, seen: PowerState, now: Timestamp) -> Result<bool, StoreError> {
     let Some(server) = servers::get(c, id)? else { return Ok(false) };
-    servers::set_power_state(c, id, seen, now)?;
-    let follow = observe(server.vm_state, server.task_state, seen).map(|observation| observation.follow);
-    if follow != Some(Follow::Stop) {
+    let observation = observe(server.vm_state, server.task_state, seen);
+    servers::set_power_state(c, id, observation.map_or(seen, |observation| observation.power_state), now)?;
+    if observation.map(|observation| observation.follow) != Some(Follow::Stop) {
         return Ok(false);
     }
     // An active guest that is off is merely to be recorded so; any other is not supposed to run.

@@ -81,10 +81,7 @@ async fn a_guest_that_shuts_itself_down_is_stopped_and_one_that_virsh_starts_is_
         // Events of the create may still be on their way: the reconciler looks, it does not trust.
         bench.hypervisor.set_state(id, off);
         until(&process, id, |vm, task, power| {
-            // Whoever looks after the stop still sees the crash: the host's word counts.
-            let told = power == PowerState::Shutdown
-                || (off == DomainState::Crashed && power == PowerState::Crashed);
-            vm == VmState::Stopped && task.is_none() && told
+            vm == VmState::Stopped && task.is_none() && power == PowerState::Shutdown
         })
         .await;
         process.servers.start(&owner(), id).await.unwrap();

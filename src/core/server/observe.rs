@@ -35,7 +35,10 @@ pub fn observe(vm: VmState, task: Option<TaskState>, seen: PowerState) -> Option
     if task.is_some() {
         return None;
     }
-    Some(Observation { power_state: seen, follow: follow(vm, seen) })
+    // How it once ended says nothing about a server that was stopped since.
+    let settled = vm == VmState::Stopped && seen == PowerState::Crashed;
+    let power_state = if settled { PowerState::Shutdown } else { seen };
+    Some(Observation { power_state, follow: follow(vm, seen) })
 }
 
 fn follow(vm: VmState, seen: PowerState) -> Follow {
@@ -94,6 +97,11 @@ mod tests {
 
     #[test]
     fn a_task_is_left_alone() {
+        let shown = |vm| observe(vm, None, PowerState::Crashed).unwrap().power_state;
+        assert_eq!(
+            (shown(VmState::Active), shown(VmState::Stopped)),
+            (PowerState::Crashed, PowerState::Shutdown)
+        );
         let seen = PowerState::Shutdown;
         assert_eq!(observe(VmState::Active, None, seen).unwrap().follow, Follow::Stop);
         assert_eq!(observe(VmState::Active, Some(TaskState::RebootStarted), seen), None);
