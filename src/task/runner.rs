@@ -235,10 +235,11 @@ impl Inner {
             };
             self.changed.notify_waiters();
             tokio::select! {
+                biased;
+                () = self.halt.cancelled() => return,
+                () = self.stop.cancelled() => return,
                 () = self.wake.notified() => {}
                 () = sleep_if(pause) => {}
-                () = self.stop.cancelled() => return,
-                () = self.halt.cancelled() => return,
             }
         }
     }
@@ -293,9 +294,11 @@ impl Inner {
                 }
             }
         };
+        // In this order: a halted engine takes not one more step, also where the next one could be taken at once.
         tokio::select! {
-            () = work => {}
+            biased;
             () = self.halt.cancelled() => {}
+            () = work => {}
         }
         self.live().remove(&subject);
         self.wake.notify_one();

@@ -28,11 +28,12 @@ async fn a_forced_state_is_what_remains_whatever_was_going_on() {
                 let wanted = if to == ResetTo::Active { VmState::Active } else { VmState::Error };
                 assert_eq!((shown.vm_state, shown.task_state), (wanted, None), "{what}");
 
-                // Most times once more at its own work, which changes nothing.
+                // Once more at its own work, which changes nothing.
                 bench.want("server_reset", "look", moment, Effect::Halt);
                 process.kill().await;
                 let process = bench.start().await;
                 let process = bench.settle(process).await;
+                assert!(bench.points.all_met(), "{what}");
                 let row = process.row(id).await;
                 let there = bench.on_host().domains.domains.contains_key(&id);
                 let remains = if there { wanted } else { VmState::Error };
