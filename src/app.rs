@@ -9,6 +9,7 @@ use crate::core::clock::Clock;
 use crate::core::reconcile::autostart::Policy;
 use crate::core::reconcile::host_networks::ensure_host_networks;
 use crate::core::reconcile::{Boot, Pace, Reconciler};
+use crate::core::secret;
 use crate::core::server::node::{Capacity, Node, Ratios};
 use crate::core::service::{Deps, Services, Settings, consoles, identity, images};
 use crate::core::workflow::{self, ServerEnv};
@@ -221,7 +222,7 @@ async fn first_start(services: &Services, state_dir: &Path, url: &str) -> anyhow
         }
         SecretString::default()
     } else {
-        let password = random_password()?;
+        let password = secret::random_password()?;
         let made = Credentials {
             auth_url,
             username: identity::ADMIN_USER.to_owned(),
@@ -302,13 +303,6 @@ async fn bring_networks_up(services: Services, tried: CancellationToken, stop: C
             () = stop.cancelled() => return,
         }
     }
-}
-
-/// 144 random bits as text that needs no quotes anywhere, and that no command line takes for an option.
-fn random_password() -> anyhow::Result<SecretString> {
-    let mut bytes = [0; 18];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
-    Ok(hex::encode(bytes).into())
 }
 
 /// The id of this installation, which marks all that it makes on the host. Made at the first start.

@@ -41,7 +41,7 @@ mod shut_down;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verb;
 #[cfg(test)]
 mod walk;

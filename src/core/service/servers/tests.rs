@@ -8,10 +8,10 @@ use crate::core::port::{Networking, NicRequest};
 use crate::core::server::create::{CreateServer, LocalDisks, MetadataChange, UpdateServer};
 use crate::core::server::node::{Capacity, Node};
 use crate::core::server::query::{Column, Deleted, Direction, Filter, Scope, ServerQuery, SortKey};
-use crate::core::server::rebuild::RebuildServer;
 use crate::core::server::state::VmState;
 use crate::core::server::status::{Status, filter, status};
 use crate::core::workflow::testing::{Bench, Process, actor, admin, everything, owner};
+use crate::core::workflow::tests::rebuild;
 use crate::store::{StoreError, server_usage};
 
 async fn refusal(process: &Process, command: CreateServer) -> (Kind, String) {
@@ -162,26 +162,6 @@ async fn refusals_speak_as_nova_does_and_leave_nothing() {
     assert!(process.servers.list(everything()).await.unwrap().is_empty());
     let used = process.store.read(|c| server_usage::of_project(c, &"owner".into())).await.unwrap();
     assert_eq!(used, server_usage::Usage::default());
-}
-
-/// A rebuild that asks for no change.
-fn rebuild(bench: &Bench) -> RebuildServer {
-    RebuildServer {
-        image_id: Some(bench.image),
-        name: None,
-        description: None,
-        hostname: None,
-        admin_password: None,
-        metadata: None,
-        personality: Vec::new(),
-        keep_ephemeral: false,
-        access_ip_v4: None,
-        access_ip_v6: None,
-        disk_config: None,
-        key_name: None,
-        user_data: None,
-        trusted_certificates: None,
-    }
 }
 
 /// Gives the image properties, as a JSON object.
