@@ -4,8 +4,12 @@
 //! of its own devices in their places and gets this one more; else the rescue disk takes the first place, the server's
 //! root disk the second, and nothing else of it is there.
 
+mod lacking;
+
+pub use lacking::unsupported;
+
 use crate::core::port::ServerNic;
-use crate::core::server::image_meta::{self, word};
+use crate::core::server::image_meta::word;
 use crate::core::server::naming::has_ide;
 use crate::core::server::{Rescue, Server};
 use crate::host::hypervisor::spec::{
@@ -58,44 +62,6 @@ fn machine_properties(server: &Server) -> &BTreeMap<String, String> {
         Some(rescue) if !names_device(rescue) => &rescue.image_properties,
         Some(_) | None => &server.image_properties,
     }
-}
-
-/// A property of an image, whether it matters for a server, and whether this host has what it names.
-type Wish = (&'static str, bool, fn(&str) -> bool);
-
-/// What the server's image, or the one that it is rescued with, asks for and this host does not have. A server that was made
-/// all the same, in earlier times, has the usual hardware in its place.
-pub fn unsupported(server: &Server) -> Option<String> {
-    let properties = machine_properties(server);
-    if let Some(reason) = image_meta::misplaced(properties) {
-        return Some(reason);
-    }
-    let on_scsi = text(properties, "hw_disk_bus") == Some("scsi");
-    let has_cd = server.config_drive || server.image_format.as_deref() == Some("iso");
-    let machine: [Wish; 5] = [
-        ("hw_disk_bus", true, |word| named_bus(Some(word)).is_some()),
-        ("hw_scsi_model", on_scsi, |word| word == "virtio-scsi"),
-        ("hw_cdrom_bus", has_cd, |word| named_bus(Some(word)).is_some()),
-        ("hw_vif_model", true, |word| nic_model(word).is_some()),
-        ("hw_video_model", true, |word| video(word).is_some()),
-    ];
-    let lacking = machine.into_iter().filter(|(_, matters, _)| *matters).find_map(|(name, _, has)| {
-        let wanted = word(properties, name)?;
-        (!has(&wanted)).then_some((name, wanted))
-    });
-    if let Some((name, wanted)) = lacking {
-        return Some(format!(
-            "Requested hardware '{wanted}' is not supported by the 'libvirt' virt driver (image property {name})"
-        ));
-    }
-    let rescue = &server.rescue.as_ref()?.image_properties;
-    if let Some(device) =
-        text(rescue, "hw_rescue_device").filter(|device| !["cdrom", "disk"].contains(device))
-    {
-        return Some(format!("Requested rescue device '{device}' is not supported"));
-    }
-    let bus = text(rescue, "hw_rescue_bus").filter(|bus| named_bus(Some(bus)).is_none())?;
-    Some(format!("Requested rescue bus '{bus}' is not supported by the 'libvirt' virt driver"))
 }
 
 fn nic_spec(nic: &ServerNic, model: NicModel, attachment: NicAttachment) -> NicSpec {
@@ -429,63 +395,6 @@ mod tests {
     }
 
     #[test]
-    fn hardware_that_this_host_has_not_is_named() {
-        let with = |pairs: &[(&str, &str)]| {
-            let mut server = sample();
-            server.image_properties = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-            server
-        };
-        for (name, values) in [
-            ("hw_vif_model", &["virtio", "e1000", "e1000e", "rtl8139", "VirtualE1000"] as &[&str]),
-            ("hw_video_model", &["virtio", "vga", "qxl", "cirrus", "bochs", "none"]),
-            ("hw_disk_bus", &["virtio", "scsi", "sata", "ide", "usb"]),
-            ("hw_firmware_type", &["uefi", "bios"]),
-            ("hw_scsi_model", &["virtio-scsi", "lsilogic"]),
-            ("hw_cdrom_bus", &["xen"]),
-            ("hw_rescue_bus", &["xen"]),
-        ] {
-            for value in values {
-                assert_eq!(unsupported(&with(&[(name, value)])), None, "{name}={value}");
-            }
-        }
-        for (name, value) in [
-            ("hw_vif_model", "ne2k_pci"),
-            ("hw_disk_bus", "uml"),
-            ("hw_disk_bus", "fdc"),
-            ("hw_video_model", "gop"),
-        ] {
-            let text = format!(
-                "Requested hardware '{value}' is not supported by the 'libvirt' virt driver (image property {name})"
-            );
-            assert_eq!(unsupported(&with(&[(name, value)])), Some(text));
-        }
-        assert!(unsupported(&with(&[("hw_disk_bus", "scsi"), ("hw_scsi_model", "lsilogic")])).is_some());
-        let drive = Server { config_drive: true, ..with(&[("hw_cdrom_bus", "xen")]) };
-        assert!(unsupported(&drive).is_some());
-        assert!(unsupported(&with(&[("vm_mode", "xen")])).is_some());
-        let model = |server: &Server| {
-            let nic = |_: &ServerNic| NicAttachment::User;
-            spec(server, &[], &files(), "/log".into(), nic).video
-        };
-        assert_eq!(model(&with(&[("hw_video_model", "gop")])), VideoModel::Virtio);
-        let rescued = |name: &str, value: &str| {
-            let mut server = sample();
-            server.rescue = Some(Rescue {
-                image_id: crate::core::ids::ImageId::random(),
-                image_format: "qcow2".into(),
-                image_properties: BTreeMap::from([(name.to_owned(), value.to_owned())]),
-            });
-            unsupported(&server)
-        };
-        assert_eq!(
-            rescued("hw_rescue_device", "floppy").as_deref(),
-            Some("Requested rescue device 'floppy' is not supported")
-        );
-        assert!(rescued("hw_rescue_bus", "xen").is_some());
-        assert_eq!(rescued("hw_rescue_bus", "usb"), None);
-    }
-
-    #[test]
     fn image_properties_shape_the_machine() {
         let mut server = sample();
         for (key, value) in [
@@ -496,10 +405,14 @@ mod tests {
         ] {
             server.image_properties.insert(key.into(), value.into());
         }
-        let spec = spec(&server, &[], &ServerFiles::default(), "/log".into(), |_| NicAttachment::User);
+        let spec = super::spec(&server, &[], &ServerFiles::default(), "/log".into(), |_| NicAttachment::User);
         assert_eq!(spec.firmware, Firmware::Uefi { secure_boot: true });
         assert_eq!(spec.machine.as_deref(), Some("pc"));
         assert_eq!(spec.video, VideoModel::Vga);
         assert_eq!(spec.name, "instance-00000001");
+        // A server that was made in earlier times with what this host has not.
+        server.image_properties.insert("hw_video_model".into(), "gop".into());
+        let spec = super::spec(&server, &[], &ServerFiles::default(), "/log".into(), |_| NicAttachment::User);
+        assert_eq!(spec.video, VideoModel::Virtio);
     }
 }
