@@ -1,9 +1,10 @@
 //! The options that users, projects, domains and roles may be given.
 //!
-//! None has an effect in this cloud. So none is kept, and all are shown without any; but what no cloud would take is
-//! refused.
+//! Those of users are kept and shown; what they mean is said in `core/identity`. The only one of the others has no effect in
+//! this cloud. So it is not kept, and they are shown without any; but what no cloud would take is refused.
 
 use super::body::Fields;
+use crate::core::identity::Extra;
 use crate::core::{Error, Result};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -28,10 +29,11 @@ pub(super) const OF_USERS: &[(&str, Kind)] = &[
 
 pub(super) const OF_OTHERS: &[(&str, Kind)] = &[("immutable", Kind::Flag)];
 
-/// Takes the options out of a body. An option that does not exist or has another type is an error.
-pub(super) fn check(fields: &mut Fields, known: &[(&str, Kind)]) -> Result<()> {
+/// Takes the options out of a body; null stands for one to take away. An option that does not exist or has another type is
+/// an error.
+pub(super) fn read(fields: &mut Fields, known: &[(&str, Kind)]) -> Result<Extra> {
     let given = match fields.raw("options") {
-        None => return Ok(()),
+        None => return Ok(Extra::new()),
         Some(Value::Object(given)) => given,
         Some(other) => return Err(wrong("options", &other, "is not of type 'object'")),
     };
@@ -49,7 +51,7 @@ pub(super) fn check(fields: &mut Fields, known: &[(&str, Kind)]) -> Result<()> {
             return Err(wrong(&format!("options/{name}"), value, fault));
         }
     }
-    Ok(())
+    Ok(given)
 }
 
 fn wrong(field: &str, value: &Value, fault: &str) -> Error {

@@ -14,7 +14,7 @@ use actix_web::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 fn domain_input(mut fields: Fields, new: bool) -> Result<DomainInput> {
-    options::check(&mut fields, options::OF_OTHERS)?;
+    options::read(&mut fields, options::OF_OTHERS)?;
     let id = if new { fields.text("explicit_domain_id")?.map(DomainId) } else { None };
     let mut fields = fields.without_ours();
     fields.raw("tags");
@@ -69,7 +69,7 @@ pub(super) async fn delete_domain(call: Call) -> Outcome {
 }
 
 fn project_input(mut fields: Fields) -> Result<ProjectInput> {
-    options::check(&mut fields, options::OF_OTHERS)?;
+    options::read(&mut fields, options::OF_OTHERS)?;
     let mut fields = fields.without_ours();
     Ok(ProjectInput {
         name: fields.text("name")?,

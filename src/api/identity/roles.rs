@@ -14,7 +14,7 @@ use actix_web::http::StatusCode;
 use serde::Serialize;
 
 fn input(mut fields: Fields) -> Result<RoleInput> {
-    options::check(&mut fields, options::OF_OTHERS)?;
+    options::read(&mut fields, options::OF_OTHERS)?;
     let mut fields = fields.without_ours();
     Ok(RoleInput {
         name: fields.text("name")?,

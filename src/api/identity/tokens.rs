@@ -295,15 +295,16 @@ fn proofs(auth: &mut Fields) -> Result<Vec<Proof>> {
                 let user = required(&mut identity, "password")?.object("user")?;
                 let mut user = user.ok_or_else(|| expecting("user", "password"))?;
                 let selector = user_selector(&mut user, "identity/password/user")?;
-                Ok(Proof::Password(selector, secret(&mut user, "password")?))
+                Ok(Proof::Password(selector, proof(&mut user, "password")?))
             }
             "token" => {
-                let token = secret(&mut required(&mut identity, "token")?, "id")?;
+                let token = required(&mut identity, "token")?.secret("id")?.flatten();
+                let token = token.ok_or_else(|| Error::invalid("'id' is a required property"))?;
                 Ok(Proof::Token(token))
             }
             "application_credential" => {
                 let mut credential = required(&mut identity, "application_credential")?;
-                let secret = secret(&mut credential, "secret")?;
+                let secret = proof(&mut credential, "secret");
                 let selector = if let Some(id) = credential.text("id")? {
                     CredentialSelector::Id(ApplicationCredentialId(id))
                 } else {
@@ -314,7 +315,7 @@ fn proofs(auth: &mut Fields) -> Result<Vec<Proof>> {
                     let path = "identity/application_credential/user";
                     CredentialSelector::Name(name, user_selector(&mut user, path)?)
                 };
-                Ok(Proof::ApplicationCredential(selector, secret))
+                Ok(Proof::ApplicationCredential(selector, secret?))
             }
             // A method that is not offered proves nothing.
             _ => Err(unauthenticated()),
@@ -326,8 +327,15 @@ fn required(fields: &mut Fields, name: &str) -> Result<Fields> {
     fields.object(name)?.ok_or_else(|| Error::invalid(format!("'{name}' is a required property")))
 }
 
-fn secret(fields: &mut Fields, name: &str) -> Result<SecretString> {
-    fields.secret(name)?.flatten().ok_or_else(|| Error::invalid(format!("'{name}' is a required property")))
+/// What only the right one knows. Who leaves it out has not shown that he does, which is no fault of the body.
+fn proof(fields: &mut Fields, name: &str) -> Result<SecretString> {
+    match fields.secret(name)? {
+        None => Err(unauthenticated()),
+        Some(Some(secret)) => Ok(secret),
+        Some(None) => {
+            Err(Error::invalid(format!("Invalid input for field '{name}': None is not of type 'string'")))
+        }
+    }
 }
 
 fn user_selector(user: &mut Fields, path: &str) -> Result<UserSelector> {

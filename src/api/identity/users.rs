@@ -29,7 +29,7 @@ pub(super) fn own_or_any(call: &Call, rule: &str) -> Result<UserId> {
 }
 
 fn user_input(mut fields: Fields) -> Result<UserInput> {
-    options::check(&mut fields, options::OF_USERS)?;
+    let options = options::read(&mut fields, options::OF_USERS)?;
     let mut fields = fields.without_ours();
     Ok(UserInput {
         name: fields.text("name")?,
@@ -38,6 +38,7 @@ fn user_input(mut fields: Fields) -> Result<UserInput> {
         default_project_id: fields.nullable("default_project_id")?.map(|id| id.map(ProjectId)),
         description: fields.nullable("description")?,
         enabled: fields.flag("enabled")?,
+        options,
         extra: fields.rest(),
     })
 }

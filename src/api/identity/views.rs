@@ -36,7 +36,7 @@ impl Links {
     }
 }
 
-/// Always empty: this service has no per-resource options.
+/// Always empty: nothing but users keeps options.
 #[derive(Serialize)]
 pub(super) struct Options {}
 
@@ -128,7 +128,7 @@ pub(super) struct UserView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
     password_expires_at: Option<&'static str>,
-    options: Options,
+    options: &'a Extra,
     links: Links,
 }
 
@@ -142,7 +142,7 @@ pub(super) fn user<'a>(user: &'a User, base: &str) -> UserView<'a> {
         default_project_id: user.default_project_id.as_ref().map(crate::core::ids::ProjectId::as_str),
         description: user.description.as_deref(),
         password_expires_at: None,
-        options: Options {},
+        options: &user.options,
         links: Links::to(base, "users", user.id.as_str()),
     }
 }

@@ -36,6 +36,8 @@ pub struct UserInput {
     pub default_project_id: Option<Option<ProjectId>>,
     pub description: Option<Option<String>>,
     pub enabled: Option<bool>,
+    /// Those that are named; null takes one away.
+    pub options: Extra,
     pub extra: Extra,
 }
 

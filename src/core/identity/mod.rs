@@ -49,7 +49,36 @@ pub struct User {
     pub default_project_id: Option<ProjectId>,
     pub description: Option<String>,
     pub enabled: bool,
+    /// By name, none null. Passwords never expire here, nobody is locked out and nobody has to change his first password, so
+    /// that the options that spare a user these are shown and nothing else.
+    pub options: Extra,
     pub extra: Extra,
+}
+
+/// The methods by which somebody can log in.
+const METHODS: [&str; 3] = ["password", "token", "application_credential"];
+
+impl User {
+    /// Whether the user may not change his password himself.
+    pub fn has_locked_password(&self) -> bool {
+        self.options.get("lock_password") == Some(&Value::Bool(true))
+    }
+
+    /// Whether it is enough that the user showed himself by these methods: where he has rules that are not switched off,
+    /// all methods of one of them are wanted. A method that is not offered here is wanted of nobody, since it would shut
+    /// the user out.
+    pub fn may_log_in_by(&self, methods: &[String]) -> bool {
+        let rules = match self.options.get("multi_factor_auth_rules") {
+            Some(Value::Array(rules)) if !rules.is_empty() => rules,
+            _ => return true,
+        };
+        let used = |method: &str| !METHODS.contains(&method) || methods.iter().any(|used| used == method);
+        self.options.get("multi_factor_auth_enabled") == Some(&Value::Bool(false))
+            || rules
+                .iter()
+                .filter_map(Value::as_array)
+                .any(|rule| rule.iter().filter_map(Value::as_str).all(used))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -340,6 +369,7 @@ pub fn path_fits(pattern: &str, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn implied_roles_are_followed_to_the_end_and_cycles_end() {
@@ -351,6 +381,38 @@ mod tests {
         ]);
         let all = with_implied([role("a")], &implications);
         assert_eq!(all.into_iter().collect::<Vec<_>>(), [role("a"), role("b"), role("c")]);
+    }
+
+    #[test]
+    fn users_with_rules_need_the_methods_of_one() {
+        let admits = |options: Value, methods: &[&str]| {
+            let user = User {
+                id: UserId::from("u"),
+                domain_id: DomainId::from(DEFAULT_DOMAIN),
+                name: "u".into(),
+                default_project_id: None,
+                description: None,
+                enabled: true,
+                options: options.as_object().cloned().unwrap(),
+                extra: Extra::new(),
+            };
+            user.may_log_in_by(&methods.iter().map(|method| (*method).to_owned()).collect::<Vec<_>>())
+        };
+        let rules = json!([["password", "token"], ["application_credential"]]);
+        assert!(admits(json!({}), &["password"]));
+        assert!(admits(json!({"multi_factor_auth_rules": []}), &["password"]));
+        assert!(!admits(json!({"multi_factor_auth_rules": rules}), &["password"]));
+        assert!(!admits(
+            json!({"multi_factor_auth_rules": rules, "multi_factor_auth_enabled": true}),
+            &["token"]
+        ));
+        assert!(admits(
+            json!({"multi_factor_auth_rules": rules, "multi_factor_auth_enabled": false}),
+            &["token"]
+        ));
+        assert!(admits(json!({"multi_factor_auth_rules": rules}), &["token", "password"]));
+        assert!(admits(json!({"multi_factor_auth_rules": rules}), &["application_credential"]));
+        assert!(admits(json!({"multi_factor_auth_rules": [["password", "totp"]]}), &["password"]));
     }
 
     #[test]

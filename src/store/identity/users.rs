@@ -2,17 +2,26 @@
 
 use super::filter::Filter;
 use super::{Result, extra};
-use crate::core::identity::User;
 use crate::core::identity::query::WantedUsers;
+use crate::core::identity::{Extra, User};
 use crate::core::ids::{DomainId, ProjectId, UserId};
 use crate::store::rows;
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde_json::Value;
 
 const COLUMNS: &str =
     "SELECT u.id, u.domain_id, u.name, u.default_project_id, u.description, u.enabled, u.extra
                        FROM user u";
 
+/// Where the options are among the attributes; the API lets nobody have an attribute of this name.
+const OPTIONS: &str = "options";
+
 pub(super) fn user_row(row: &Row<'_>) -> rusqlite::Result<User> {
+    let mut extra = extra(row)?;
+    let options = match extra.remove(OPTIONS) {
+        Some(Value::Object(options)) => options,
+        _ => Extra::new(),
+    };
     Ok(User {
         id: row.get("id")?,
         domain_id: row.get("domain_id")?,
@@ -20,8 +29,18 @@ pub(super) fn user_row(row: &Row<'_>) -> rusqlite::Result<User> {
         default_project_id: row.get("default_project_id")?,
         description: row.get("description")?,
         enabled: row.get("enabled")?,
-        extra: extra(row)?,
+        options,
+        extra,
     })
+}
+
+/// The attributes and the options of a user as they are kept.
+fn kept(user: &User) -> Result<String> {
+    let mut all = user.extra.clone();
+    if !user.options.is_empty() {
+        all.insert(OPTIONS.to_owned(), Value::Object(user.options.clone()));
+    }
+    Ok(rows::to_json(&all)?)
 }
 
 pub fn get(c: &Connection, id: &UserId) -> Result<Option<User>> {
@@ -56,7 +75,7 @@ pub fn insert(c: &Connection, user: &User, password_hash: Option<&str>) -> Resul
         user.default_project_id,
         user.description,
         user.enabled,
-        rows::to_json(&user.extra)?
+        kept(user)?
     ])?;
     Ok(())
 }
@@ -72,7 +91,7 @@ pub fn update(c: &Connection, user: &User) -> Result<()> {
         user.default_project_id,
         user.description,
         user.enabled,
-        rows::to_json(&user.extra)?
+        kept(user)?
     ])?;
     Ok(())
 }

@@ -78,8 +78,20 @@ async fn options_have_names_and_types() {
         "multi_factor_auth_enabled": false,
         "multi_factor_auth_rules": [["password", "totp"], ["password"]],
     }}});
-    let changed = admin(&cloud, 200, Method::PATCH, &path, Some(good)).await;
-    assert_eq!(changed["user"]["options"], json!({}));
+    let changed = admin(&cloud, 200, Method::PATCH, &path, Some(good.clone())).await;
+    let mut kept = good["user"]["options"].clone();
+    kept.as_object_mut().unwrap().remove("ignore_lockout_failure_attempts");
+    assert_eq!(changed["user"]["options"], kept);
+    let without = json!({"user": {"options": {"multi_factor_auth_rules": null, "lock_password": false}}});
+    admin(&cloud, 200, Method::PATCH, &path, Some(without)).await;
+    let shown = admin(&cloud, 200, Method::GET, &path, None).await;
+    let left = json!({"ignore_change_password_upon_first_use": false, "multi_factor_auth_enabled": false,
+        "lock_password": false});
+    assert_eq!(shown["user"]["options"], left);
+    assert_eq!(shown["user"]["email"], "a@b");
+    let made = json!({"name": "another", "options": {"ignore_password_expiry": true, "lock_password": null}});
+    let made = admin(&cloud, 201, Method::POST, "/v3/users", Some(json!({"user": made}))).await;
+    assert_eq!(made["user"]["options"], json!({"ignore_password_expiry": true}));
 
     let role = make(&cloud, "/v3/roles", "role", json!({"name": "r", "options": {"immutable": false}})).await;
     let domain = make(&cloud, "/v3/domains", "domain", json!({"name": "d", "options": {}})).await;
@@ -90,6 +102,57 @@ async fn options_have_names_and_types() {
             refused(&cloud, Method::PATCH, &format!("/v3/{key}s/{id}"), body).await;
         }
     }
+}
+
+#[actix_web::test]
+async fn options_of_users_hold() {
+    let cloud = Cloud::new().await;
+    let (_, user) = member(&cloud).await;
+    let path = format!("/v3/users/{user}");
+    let set = async |options: Value| {
+        admin(&cloud, 200, Method::PATCH, &path, Some(json!({"user": {"options": options}}))).await;
+    };
+    let change = async |original: &str| {
+        let body = json!({"user": {"original_password": original, "password": "other"}});
+        let answer = ask(&cloud, None, Method::POST, &format!("{path}/password"), Some(body)).await;
+        (answer.status, answer.body)
+    };
+    set(json!({"lock_password": true})).await;
+    assert_eq!(change("wrong").await.0, 401);
+    let (status, body) = change("pass").await;
+    assert_eq!(status, 400);
+    let words = "You cannot change your password at this time due to password policy disallowing password changes. \
+                 Please contact your administrator to reset your password.";
+    assert_eq!(body["error"]["message"], words);
+    set(json!({"lock_password": null})).await;
+    assert_eq!(change("pass").await.0, 204);
+
+    let log_in = async || {
+        let body = password(&demo(), "other", None);
+        ask(&cloud, None, Method::POST, "/v3/auth/tokens", Some(body)).await.status
+    };
+    assert_eq!(log_in().await, 201);
+    set(json!({"multi_factor_auth_rules": [["password", "application_credential"]]})).await;
+    assert_eq!(log_in().await, 401);
+    set(json!({"multi_factor_auth_enabled": false})).await;
+    assert_eq!(log_in().await, 201);
+}
+
+#[actix_web::test]
+async fn who_shows_no_password_is_nobody() {
+    let cloud = Cloud::new().await;
+    let status = async |identity: Value| {
+        let body = json!({"auth": {"identity": identity}});
+        ask(&cloud, None, Method::POST, "/v3/auth/tokens", Some(body)).await.status
+    };
+    let user = json!({"name": "admin", "domain": {"id": "default"}});
+    assert_eq!(status(json!({"methods": ["password"], "password": {"user": user}})).await, 401);
+    let silent = json!({"name": "admin", "domain": {"id": "default"}, "password": null});
+    assert_eq!(status(json!({"methods": ["password"], "password": {"user": silent}})).await, 400);
+    assert_eq!(status(json!({"methods": ["token"], "token": {}})).await, 400);
+    let credential = json!({"id": "nothing"});
+    let credential = json!({"methods": ["application_credential"], "application_credential": credential});
+    assert_eq!(status(credential).await, 401);
 }
 
 #[actix_web::test]

@@ -124,6 +124,7 @@ fn ensure_admin(c: &Connection, domain: &DomainId, hash: &str) -> Result<UserId>
         default_project_id: None,
         description: None,
         enabled: true,
+        options: Extra::new(),
         extra: Extra::new(),
     };
     users::insert(c, &user, Some(hash))?;

@@ -118,6 +118,9 @@ impl IdentityService {
                 {
                     return Err(unauthenticated());
                 }
+                if !user.may_log_in_by(&proven.methods) {
+                    return Err(unauthenticated());
+                }
                 let target = match &proven.credential {
                     Some((_, project)) => Some(Target::Project(project.clone())),
                     None => target(c, &user, &scope)?,

@@ -26,6 +26,8 @@ impl IdentityService {
         let name = required(input.name, "name")?;
         check_name(&name, LONGEST_NAME)?;
         let hash = self.hash_new(input.password.flatten()).await?;
+        let mut options = Extra::new();
+        set_options(&mut options, input.options);
         let user = User {
             id: UserId::random(),
             domain_id: input.domain_id.unwrap_or(domain),
@@ -33,6 +35,7 @@ impl IdentityService {
             default_project_id: input.default_project_id.flatten(),
             description: input.description.flatten(),
             enabled: input.enabled.unwrap_or(true),
+            options,
             extra: input.extra,
         };
         self.change(move |c| {
@@ -67,6 +70,7 @@ impl IdentityService {
             if let Some(enabled) = input.enabled {
                 user.enabled = enabled;
             }
+            set_options(&mut user.options, input.options);
             merge(&mut user.extra, input.extra);
             check_free(c, &user)?;
             users::update(c, &user)?;
@@ -100,6 +104,12 @@ impl IdentityService {
             // Somebody else may have been faster.
             if users::password_hash(c, &id)? != kept {
                 return Err(unauthenticated());
+            }
+            if find(c, &id)?.has_locked_password() {
+                return Err(Error::invalid(
+                    "You cannot change your password at this time due to password policy disallowing password \
+                     changes. Please contact your administrator to reset your password.",
+                ));
             }
             users::set_password_hash(c, &id, hash.as_deref())?;
             tokens::delete_of_user(c, &id)?;
@@ -147,6 +157,12 @@ impl IdentityService {
             None => Ok(None),
         }
     }
+}
+
+/// Sets the options that were given, and keeps the others; null takes one away.
+fn set_options(options: &mut Extra, given: Extra) {
+    options.extend(given);
+    options.retain(|_, value| !value.is_null());
 }
 
 /// Sets the attributes that were given, and keeps the others.
