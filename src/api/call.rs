@@ -29,6 +29,8 @@ pub struct Call {
     /// What the route asks of its caller, for handlers that ask only after they checked the request.
     pub rule: Rule,
     pub query: Query,
+    /// Whether the query, percent-decoded, is text.
+    pub query_is_text: bool,
     pub headers: HeaderMap,
     /// Scheme, host and port as the client used them, for example `http://127.0.0.1:8774`. No slash at the end.
     pub base: String,
@@ -55,6 +57,7 @@ impl Call {
             params: Params::default(),
             rule: Rule::Token,
             query: Query::parse(request.query_string()),
+            query_is_text: Query::is_text(request.query_string()),
             headers: request.headers().clone(),
             method: request.method().clone(),
             path: request.path().to_owned(),
@@ -118,7 +121,7 @@ pub fn public_base(state: &State, request: &HttpRequest) -> String {
     format!("{scheme}://{}", info.host())
 }
 
-/// A parsed query string: pairs in their order, percent-decoded.
+/// A parsed query string: pairs in their order, percent-decoded. What is no UTF-8 has marks in its place.
 #[derive(Debug, Default, Clone)]
 pub struct Query(pub Vec<(String, String)>);
 
@@ -132,6 +135,11 @@ impl Query {
             (decode(key), decode(value))
         });
         Self(pairs.collect())
+    }
+
+    /// Whether all of it, percent-decoded, is UTF-8.
+    pub fn is_text(text: &str) -> bool {
+        percent_encoding::percent_decode_str(text).decode_utf8().is_ok()
     }
 
     /// The last value of a key, which is the one that counts.

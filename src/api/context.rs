@@ -16,7 +16,7 @@ pub async fn admit(call: &mut Call, rule: Rule, dialect: Dialect, path: &str) ->
     authorize(call, rule, dialect)
 }
 
-/// Fills `call.actor` from the token, or says 401.
+/// Fills `call.actor` from the token, or says 401. Whoever is known may be told that his query cannot be read.
 pub async fn authenticate(call: &mut Call, dialect: Dialect, path: &str) -> Result<(), Error> {
     let token = call.header("x-auth-token").ok_or_else(unauthenticated)?;
     let session = call.state.services.identity.session(token).await?;
@@ -35,7 +35,7 @@ pub async fn authenticate(call: &mut Call, dialect: Dialect, path: &str) -> Resu
         }
     }
     call.actor = Some(session.actor(call.request_id.clone()));
-    Ok(())
+    if call.query_is_text { Ok(()) } else { Err(Error::invalid("Query string is not UTF-8 encoded")) }
 }
 
 /// Whether the caller's roles satisfy the rule; the words of the 403 are those of the API.

@@ -21,7 +21,11 @@ const RXTX_FACTOR: Schema = Schema(&[
     Rule::Types(&[Type::Number, Type::Text]),
     Rule::Pattern(r"^[0-9]+(\.[0-9]+)?$"),
     Rule::MoreThan(0),
+    Rule::AtMost(LARGEST_FACTOR),
 ]);
+
+/// What a column of single precision holds.
+const LARGEST_FACTOR: f64 = 3.402_82e38;
 
 const DESCRIPTION: Schema =
     Schema(&[Rule::Types(&[Type::Text, Type::Null]), Rule::MinLength(0), Rule::MaxLength(65535)]);

@@ -1,7 +1,7 @@
 //! The interpreter of the tables.
 
 use super::format::Mismatch;
-use super::python::{quote, repr, text};
+use super::python::{float, quote, repr, text};
 use super::{Literal, Object, Rule, Schema, Type};
 use crate::api::compute::changes;
 use crate::core::Error;
@@ -107,6 +107,12 @@ fn one(rule: &Rule, value: &mut Value, context: Context, at: Option<&str>) -> Re
             #[expect(clippy::cast_precision_loss, reason = "bounds are small")]
             Some(found) if found > *most as f64 => {
                 format!("{} is greater than the maximum of {most}", plain(found))
+            }
+            _ => return Ok(()),
+        },
+        Rule::AtMost(most) => match number(value) {
+            Some(found) if found > *most => {
+                format!("{} is greater than the maximum of {}", plain(found), float(*most))
             }
             _ => return Ok(()),
         },

@@ -49,6 +49,8 @@ pub enum Rule {
     /// Numbers and decimal strings alike.
     Minimum(i64),
     Maximum(i64),
+    /// A maximum that is no whole number.
+    AtMost(f64),
     /// An exclusive minimum.
     MoreThan(i64),
     OneOfLiterals(&'static [Literal]),

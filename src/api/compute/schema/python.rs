@@ -18,6 +18,14 @@ pub fn repr(value: &Value) -> String {
     out
 }
 
+/// A float as `repr()` gives it.
+pub fn float(value: f64) -> String {
+    let text = format!("{value:?}");
+    let Some((digits, exponent)) = text.split_once('e') else { return text };
+    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
+    format!("{digits}e{sign}{exponent:0>2}")
+}
+
 /// A string as `repr()` gives it.
 pub fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
@@ -30,7 +38,10 @@ fn write_repr(out: &mut String, value: &Value) {
         Value::Null => out.push_str("None"),
         Value::Bool(true) => out.push_str("True"),
         Value::Bool(false) => out.push_str("False"),
-        Value::Number(number) => out.push_str(&number.to_string()),
+        Value::Number(number) => match number.as_f64() {
+            Some(value) if number.is_f64() => out.push_str(&float(value)),
+            _ => out.push_str(&number.to_string()),
+        },
         Value::String(text) => write_text(out, text),
         Value::Array(items) => {
             out.push('[');
@@ -93,5 +104,10 @@ mod tests {
         );
         assert_eq!(quote("a\n\u{1}\\"), "'a\\n\\x01\\\\'");
         assert_eq!(text(&json!("plain")), "plain");
+        let floats =
+            [(1.5, "1.5"), (2.0, "2.0"), (1e16, "1e+16"), (6.805_64e38, "6.80564e+38"), (1e-5, "1e-05")];
+        for (value, words) in floats {
+            assert_eq!(repr(&json!(value)), words);
+        }
     }
 }
