@@ -121,6 +121,7 @@ pub enum Input {
     LiveMigration,
     /// What is asked of an evacuation.
     Evacuation,
+    ExternalEvent,
     /// The queries that knew unknown parameters longest.
     OtherQuery,
 }
@@ -352,8 +353,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
     },
     Entry {
         minor: 51,
-        what: "The events of a server's action are shown to everybody.",
-        changes: &[Reshaped(&[Resource::Action], &["events"])],
+        what: "The events of a server's action are shown to everybody; the volume service tells of grown volumes.",
+        changes: &[
+            Reshaped(&[Resource::Action], &["events"]),
+            Restricted(&[Input::ExternalEvent], &["name"]),
+        ],
     },
     Entry {
         minor: 52,
@@ -530,6 +534,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         ],
     },
     Entry {
+        minor: 76,
+        what: "The bare metal service tells of power that was switched.",
+        changes: &[Restricted(&[Input::ExternalEvent], &["name"])],
+    },
+    Entry {
         minor: 77,
         what: "An unshelved server may be sent to a zone.",
         changes: &[Restricted(&[Input::ServerAction], &["unshelve"])],
@@ -542,6 +551,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
             Shown(&[Resource::Migration], &["user_id", "project_id"]),
             Accepted(&[Input::MigrationsQuery], &["user_id", "project_id"]),
         ],
+    },
+    Entry {
+        minor: 82,
+        what: "The accelerator service tells of accelerators that are bound.",
+        changes: &[Restricted(&[Input::ExternalEvent], &["name"])],
     },
     Entry { minor: 83, what: "Everybody may filter servers by more of their fields.", changes: &[Behaviour] },
     Entry {
@@ -597,6 +611,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         ],
     },
     Entry {
+        minor: 93,
+        what: "The volume service tells of volumes with a new image.",
+        changes: &[Restricted(&[Input::ExternalEvent], &["name"])],
+    },
+    Entry {
         minor: 94,
         what: "A server's host name may be fully qualified.",
         changes: &[Restricted(
@@ -609,6 +628,7 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         what: "Servers tell the zone that they are pinned to.",
         changes: &[Shown(SERVER, &["pinned_availability_zone"])],
     },
+    Entry { minor: 97, what: "Servers tell of the shares that they have mounted.", changes: &[Operations] },
     Entry {
         minor: 98,
         what: "A server's image carries its properties.",

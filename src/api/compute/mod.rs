@@ -12,6 +12,7 @@
 pub mod changes;
 mod console_auth_tokens;
 mod extensions;
+mod external_events;
 mod flavors;
 mod gone;
 mod hypervisors;

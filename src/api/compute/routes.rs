@@ -1,8 +1,8 @@
 //! The table of operations: where, since when and until when, and for whom.
 
 use super::{
-    console_auth_tokens, extensions, flavors, gone, hypervisors, image_metadata, images, keypairs, limits,
-    migrations, networks, quotas, security_groups, servers, services, versions, zones,
+    console_auth_tokens, extensions, external_events, flavors, gone, hypervisors, image_metadata, images,
+    keypairs, limits, migrations, networks, quotas, security_groups, servers, services, versions, zones,
 };
 use crate::api::router::{ALWAYS, Route, Router, Window};
 use crate::core::policy::Rule;
@@ -116,6 +116,8 @@ fn node_routes() -> Vec<Route> {
     vec![
         route!(GET "/os-console-auth-tokens/{token}", until(30), CONSOLE_TOKEN, console_auth_tokens::refuse),
         route!(GET "/os-console-auth-tokens/{token}", from(31), CONSOLE_TOKEN, console_auth_tokens::show),
+        route!(POST "/os-server-external-events", ALWAYS,
+            Rule::Service("os_compute_api:os-server-external-events:create"), external_events::create),
         route!(GET "/os-services", ALWAYS, Rule::Admin("os_compute_api:os-services:list"), services::list),
         route!(GET "/os-migrations", ALWAYS, Rule::Manager("os_compute_api:os-migrations:index"),
             migrations::list),
@@ -226,6 +228,14 @@ fn server_routes() -> Vec<Route> {
             servers::diagnostics::show_free),
         route!(GET "/servers/{id}/diagnostics", from(48), Rule::Admin("os_compute_api:os-server-diagnostics"),
             servers::diagnostics::show),
+        route!(GET "/servers/{id}/shares", from(97), Rule::Reader("os_compute_api:os-server-shares:index"),
+            servers::shares::list),
+        route!(POST "/servers/{id}/shares", from(97), Rule::Member("os_compute_api:os-server-shares:create"),
+            servers::shares::create),
+        route!(GET "/servers/{id}/shares/{share}", from(97),
+            Rule::Reader("os_compute_api:os-server-shares:show"), servers::shares::show),
+        route!(DELETE "/servers/{id}/shares/{share}", from(97),
+            Rule::Member("os_compute_api:os-server-shares:delete"), servers::shares::delete),
         route!(GET "/servers/{id}/topology", from(78), Rule::Reader("os_compute_api:compute:server:topology:index"),
             servers::topology::show),
         route!(GET "/servers/{id}/migrations", from(23),

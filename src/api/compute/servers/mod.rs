@@ -18,6 +18,7 @@ mod query;
 mod rebuild;
 mod rescue;
 mod resize;
+pub mod shares;
 mod shelve;
 mod tables;
 pub mod tags;

@@ -1,6 +1,7 @@
 //! The API as a client sees it, on a cloud without a host.
 
 mod connectivity;
+mod external_events;
 mod golden;
 mod network_proxies;
 mod power;
@@ -8,6 +9,7 @@ mod rebuild;
 mod resize;
 mod server_images;
 mod servers;
+mod shares;
 mod shelve;
 
 use super::serve;
@@ -117,6 +119,9 @@ async fn headers_media_types_and_projects() {
     assert!(legacy.headers.get("openstack-api-version").is_none());
     assert_eq!(legacy.body["flavors"][0]["links"][0]["href"], "http://cloud:8774/v2/flavors/1");
 
+    let garbled = client.get("/v2.1/servers?name=%ff").await;
+    assert_eq!((garbled.status, message(&garbled)), (400, "Query string is not UTF-8 encoded"));
+    assert_eq!(client.get("/v2.1/servers?name=%c3%bc").await.status, 200);
     let foreign = client.get("/v2.1/abcdef/flavors").await;
     assert_eq!(foreign.status, 400);
     assert!(message(&foreign).starts_with("Malformed request URL: URL's project_id 'abcdef' doesn't match"));
@@ -222,6 +227,11 @@ async fn making_and_changing_flavors() {
         (
             json!({"flavor": {"name": "g", "ram": 1.5, "vcpus": 1, "disk": 0}}),
             "Invalid input for field/attribute ram. Value: 1.5. 1.5 is not of type 'integer', 'string'",
+        ),
+        (
+            json!({"flavor": {"name": "g", "ram": 1, "vcpus": 1, "disk": 0, "rxtx_factor": 3.5e38}}),
+            "Invalid input for field/attribute rxtx_factor. Value: 3.5e+38. \
+             350000000000000000000000000000000000000 is greater than the maximum of 3.40282e+38",
         ),
         (
             json!({"flavor": {"name": " g", "ram": 1, "vcpus": 1, "disk": 0}}),
