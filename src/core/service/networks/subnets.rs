@@ -9,10 +9,16 @@ use crate::core::network::{
     NewSubnet, Subnet, SubnetChanges, check_cidr, check_gateway, check_pools, default_pools, first_host,
     invalid_input, not_authorized, overlaps,
 };
+use crate::core::workflow::network_sync::NetworkSync;
 use crate::core::{Error, Kind, Result};
-use crate::store::{Connection, ports};
+use crate::store::{Connection, ports, tasks};
+use crate::task::Workflow;
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
+use std::time::Duration;
+
+/// How long a new subnet waits for what the host still has of networks that are gone.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 impl NetworksService {
     pub async fn list_subnets(&self, actor: &Actor, listing: Listing) -> Result<Vec<Subnet>> {
@@ -29,7 +35,7 @@ impl NetworksService {
     pub async fn create_subnets(&self, actor: &Actor, wanted: Vec<NewSubnet>) -> Result<Vec<Subnet>> {
         for subnet in &wanted {
             let cidr = check_cidr(subnet.cidr)?;
-            if !self.host.is_free(cidr).await.map_err(cannot_ask)? {
+            if !self.is_free(cidr).await? {
                 return Err(overlapping(cidr, subnet.network_id));
             }
         }
@@ -46,6 +52,25 @@ impl NetworksService {
         let made = made.await?;
         self.deps.tasks.wake();
         Ok(made)
+    }
+
+    /// Whether nothing uses the range. A network that is gone is on the host a moment longer, which is waited for.
+    async fn is_free(&self, range: Ipv4Net) -> Result<bool> {
+        if self.host.is_free(range).await.map_err(cannot_ask)? {
+            return Ok(true);
+        }
+        if self.read(move |c| taken(c, range)).await? {
+            return Ok(false);
+        }
+        let followed = self.deps.tasks.until(|c| {
+            Ok(!tasks::open(c)?
+                .iter()
+                .any(|open| open.workflow == NetworkSync::NAME && open.status != "stuck"))
+        });
+        if let Ok(followed) = tokio::time::timeout(PATIENCE, followed).await {
+            followed?;
+        }
+        self.host.is_free(range).await.map_err(cannot_ask)
     }
 
     pub async fn update_subnet(&self, actor: &Actor, id: SubnetId, changes: SubnetChanges) -> Result<Subnet> {
@@ -86,6 +111,11 @@ fn overlapping(cidr: Ipv4Net, network: NetworkId) -> Error {
     ))
 }
 
+/// Whether a subnet of this cloud has a part of the range.
+fn taken(connection: &Connection, range: Ipv4Net) -> Result<bool> {
+    Ok(store::all_subnets(connection)?.iter().any(|other| overlaps(other.cidr, range)))
+}
+
 fn not_in_use(connection: &Connection, id: SubnetId) -> Result<()> {
     if ports::any_address_on(connection, id)? {
         return Err(Error::conflict(format!(
@@ -115,7 +145,7 @@ fn create(connection: &Connection, caller: &Caller, wanted: NewSubnet, now: Time
         )
         .with_class("NotImplementedError"));
     }
-    if store::all_subnets(connection)?.iter().any(|other| overlaps(other.cidr, cidr)) {
+    if taken(connection, cidr)? {
         return Err(overlapping(cidr, network.id));
     }
     let gateway_ip = wanted.gateway_ip.or_else(|| first_host(cidr));
@@ -170,4 +200,56 @@ fn update(
     subnet.revision += 1;
     store::put_subnet(connection, &subnet)?;
     Ok(subnet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::network::NewNetwork;
+    use crate::core::service::Deps;
+    use crate::core::workflow::testing::{Bench, owner};
+    use crate::host::faults::{Call, Fault};
+
+    #[tokio::test]
+    async fn a_range_is_free_again_when_its_subnet_is_gone() {
+        let bench = Bench::new();
+        let process = bench.start().await;
+        let deps =
+            Deps { store: process.store.clone(), clock: process.clock.clone(), tasks: process.tasks.clone() };
+        let service = NetworksService::new(deps, bench.network.clone());
+        let network = NewNetwork {
+            project_id: None,
+            name: "n".into(),
+            description: String::new(),
+            admin_state_up: true,
+            shared: false,
+            is_default: false,
+            port_security: true,
+            mtu: 1500,
+        };
+        let made = service.create(&owner(), vec![network.clone(), network]).await.unwrap();
+        let ids: Vec<NetworkId> = made.iter().map(|made| made.0.id).collect();
+        let subnet = |network_id: NetworkId| NewSubnet {
+            network_id,
+            project_id: None,
+            name: String::new(),
+            description: String::new(),
+            cidr: "192.168.50.0/24".parse().unwrap(),
+            gateway_ip: None,
+            enable_dhcp: true,
+            allocation_pools: None,
+            dns_nameservers: Vec::new(),
+        };
+        let first = service.create_subnets(&owner(), vec![subnet(ids[0])]).await.unwrap().remove(0);
+        process.tasks.settled().await.unwrap();
+        assert!(bench.network.inventory().networks.contains_key(&ids[0]));
+        let refused = service.create_subnets(&owner(), vec![subnet(ids[1])]).await.unwrap_err();
+        assert!(refused.message().contains("overlaps with another subnet"), "{refused}");
+
+        bench.network.faults().nth(Call::RemoveNetwork, 1, Fault::Delay(Duration::from_millis(50)));
+        service.delete_subnet(&owner(), first.id).await.unwrap();
+        service.create_subnets(&owner(), vec![subnet(ids[1])]).await.unwrap();
+        process.tasks.settled().await.unwrap();
+        assert_eq!(bench.network.inventory().networks.keys().filter(|id| ids.contains(id)).count(), 1);
+    }
 }
