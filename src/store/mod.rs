@@ -26,6 +26,7 @@ pub mod server_migrations;
 pub mod server_ports;
 pub mod server_rebuild;
 mod server_rows;
+pub mod server_times;
 pub mod server_usage;
 pub mod servers;
 pub mod setting;

@@ -112,6 +112,7 @@ pub enum Input {
     QuotaSetQuery,
     QuotaSetUpdate,
     QuotaClassSetUpdate,
+    UsageQuery,
     ServicesQuery,
     HypervisorsQuery,
     HypervisorQuery,
@@ -322,6 +323,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         changes: &[Hidden(&[Resource::Limits], &["maxImageMeta"]), Operations],
     },
     Entry {
+        minor: 40,
+        what: "What projects had is told in pages of servers.",
+        changes: &[Accepted(&[Input::UsageQuery], &["limit", "marker"])],
+    },
+    Entry {
         minor: 42,
         what: "Networks and block devices of a new server may be tagged again.",
         changes: &[Accepted(&[Input::ServerNetwork, Input::ServerBlockDevice], &["tag"])],
@@ -530,6 +536,7 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
                 Input::LimitsQuery,
                 Input::QuotaSetQuery,
                 Input::ServicesQuery,
+                Input::UsageQuery,
             ]),
         ],
     },

@@ -34,6 +34,7 @@ mod servers;
 mod services;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod versions;
 mod zones;
 

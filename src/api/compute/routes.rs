@@ -2,7 +2,8 @@
 
 use super::{
     console_auth_tokens, extensions, external_events, flavors, gone, hypervisors, image_metadata, images,
-    keypairs, limits, migrations, networks, quotas, security_groups, servers, services, versions, zones,
+    keypairs, limits, migrations, networks, quotas, security_groups, servers, services, usage, versions,
+    zones,
 };
 use crate::api::router::{ALWAYS, Route, Router, Window};
 use crate::core::policy::Rule;
@@ -104,6 +105,10 @@ fn quota_routes() -> Vec<Route> {
             quotas::update),
         route!(DELETE "/os-quota-sets/{project}", ALWAYS, Rule::Admin("os_compute_api:os-quota-sets:delete"),
             quotas::delete),
+        route!(GET "/os-simple-tenant-usage", ALWAYS, Rule::Admin("os_compute_api:os-simple-tenant-usage:list"),
+            usage::list),
+        route!(GET "/os-simple-tenant-usage/{project}", ALWAYS,
+            Rule::Reader("os_compute_api:os-simple-tenant-usage:show"), usage::show),
         route!(GET "/os-quota-class-sets/{class}", ALWAYS,
             Rule::Admin("os_compute_api:os-quota-class-sets:show"), quotas::show_class),
         route!(PUT "/os-quota-class-sets/{class}", ALWAYS,

@@ -16,6 +16,7 @@ pub mod rebuild;
 pub mod snapshot;
 pub mod state;
 pub mod status;
+pub mod usage;
 
 use super::ids::{ImageId, ProjectId, ServerId, UserId};
 use super::port::ServerNic;

@@ -11,6 +11,7 @@ mod server_images;
 mod servers;
 mod shares;
 mod shelve;
+mod usage;
 
 use super::serve;
 use crate::api::testing::{self, Cloud};

@@ -24,6 +24,7 @@ mod snapshot;
 mod soft_delete;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use super::Deps;
 use crate::core::actor::Actor;
