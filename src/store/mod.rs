@@ -94,8 +94,32 @@ impl From<rusqlite::Error> for crate::core::Error {
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 /// Runs in the writer, or learns why it cannot; says whether its savepoint is to be kept, and gives what answers the
 /// caller once the commit is known.
-type WriteJob = Box<dyn FnOnce(Result<&Connection, StoreError>) -> (bool, Answer) + Send>;
+type Work = Box<dyn FnOnce(Result<&Connection, StoreError>) -> (bool, Answer) + Send>;
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+struct WriteJob {
+    work: Work,
+    durability: Durability,
+}
+
+/// When a write is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    /// When it is on the disk.
+    Flushed,
+    /// When it is committed; a power loss may take it, and all that came after it.
+    Committed,
+}
+
+impl Durability {
+    /// SQLite's word for it.
+    fn pragma(self) -> &'static str {
+        match self {
+            Self::Flushed => "FULL",
+            Self::Committed => "NORMAL",
+        }
+    }
+}
 
 /// Makes room when the disk is full.
 type Relief = Box<dyn Fn() + Send + Sync>;
@@ -217,8 +241,29 @@ impl Store {
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     {
+        self.submit(job, Durability::Flushed).await
+    }
+
+    /// As [`Store::write`], but does not wait for the disk: the process may die at once, and it is kept; when the host loses
+    /// power it may be gone, as if the process had died a moment before. For what is found out, or done, again then.
+    /// Any later [`Store::write`] puts it on the disk too.
+    pub async fn write_unflushed<T, E, F>(&self, job: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    {
+        self.submit(job, Durability::Committed).await
+    }
+
+    async fn submit<T, E, F>(&self, job: F, durability: Durability) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    {
         let (sender, receiver) = oneshot::channel();
-        let boxed: WriteJob = Box::new(move |connection| {
+        let work: Work = Box::new(move |connection| {
             let result = connection.map_err(E::from).and_then(job);
             let keep = result.is_ok();
             let answer: Answer = Box::new(move |committed| {
@@ -230,7 +275,7 @@ impl Store {
             });
             (keep, answer)
         });
-        self.writer.send(boxed).map_err(|_| StoreError::Closed)?;
+        self.writer.send(WriteJob { work, durability }).map_err(|_| StoreError::Closed)?;
         receiver.await.map_err(|_| StoreError::Closed)?
     }
 }
@@ -253,10 +298,24 @@ fn write_loop(
     relief: &OnceLock<Relief>,
     counts: &Counts,
 ) {
-    while let Ok(first) = jobs.recv() {
+    let mut set = Durability::Flushed;
+    let mut waiting: Option<WriteJob> = None;
+    while let Some(first) = waiting.take().or_else(|| jobs.recv().ok()) {
         let mut answers = Vec::new();
-        let committed = batch(connection, first, jobs, &mut answers).map_err(Arc::new);
-        counts.commits.fetch_add(1, Ordering::Relaxed);
+        let durability = first.durability;
+        if set != durability {
+            // Not within a transaction, where SQLite refuses it.
+            match connection.pragma_update(None, "synchronous", durability.pragma()) {
+                Ok(()) => set = durability,
+                Err(error) => {
+                    let (_, answer) = (first.work)(Err(error.into()));
+                    answer(Ok(()));
+                    continue;
+                }
+            }
+        }
+        let committed = batch(connection, first, jobs, &mut answers, &mut waiting).map_err(Arc::new);
+        counts.commits.fetch_add(u64::from(durability == Durability::Flushed), Ordering::Relaxed);
         counts.writes.fetch_add(u64::try_from(answers.len()).unwrap_or_default(), Ordering::Relaxed);
         if let Err(error) = &committed
             && StoreError::Commit(error.clone()).is_full()
@@ -270,24 +329,27 @@ fn write_loop(
     }
 }
 
-/// Runs `first` and what else waits in one transaction, each job in its savepoint.
+/// Runs `first` and what else waits in one transaction, each job in its savepoint. What must be flushed does not join a
+/// transaction that is not: it is left `waiting`, as the next first.
 fn batch(
     connection: &mut Connection,
     first: WriteJob,
     jobs: &mpsc::Receiver<WriteJob>,
     answers: &mut Vec<Answer>,
+    waiting: &mut Option<WriteJob>,
 ) -> rusqlite::Result<()> {
+    let durability = first.durability;
     let mut tx = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(tx) => tx,
         Err(error) => {
-            answers.push(first(Err(error.into())).1);
+            answers.push((first.work)(Err(error.into())).1);
             return Ok(());
         }
     };
     let mut next = Some(first);
     while let Some(job) = next.take() {
         let savepoint = tx.savepoint()?;
-        let (keep, answer) = job(Ok(&savepoint));
+        let (keep, answer) = (job.work)(Ok(&savepoint));
         answers.push(answer);
         if keep {
             savepoint.commit()?;
@@ -295,7 +357,12 @@ fn batch(
             savepoint.finish()?;
         }
         if answers.len() < BATCH {
-            next = jobs.try_recv().ok();
+            match jobs.try_recv() {
+                Ok(job) if durability == Durability::Committed && job.durability == Durability::Flushed => {
+                    *waiting = Some(job);
+                }
+                job => next = job.ok(),
+            }
         }
     }
     tx.commit()
@@ -310,7 +377,8 @@ fn connect(path: &Path, read_only: bool) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // The task log is our intent log: what was answered 202 has to survive power loss.
+    // The task log is our intent log: what was answered 202 has to survive power loss. The writer goes below it for what
+    // need not.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -2048)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
@@ -393,6 +461,37 @@ mod tests {
             panic!("the second store was opened");
         };
         assert!(detail.contains(&std::process::id().to_string()), "{detail}");
+    }
+
+    #[tokio::test]
+    async fn what_need_not_be_flushed_is_kept_in_order_and_flushes_are_counted_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let before = store.figures();
+        let last = |n: i64| {
+            move |c: &Connection| {
+                let seen = count(c)?;
+                c.execute("INSERT INTO setting VALUES (?1, 'x')", [format!("k{n}")])?;
+                Ok::<_, StoreError>(seen)
+            }
+        };
+        let jobs = (0..200).map(|n| {
+            let store = store.clone();
+            async move {
+                let job = last(n);
+                if n % 3 == 0 { store.write(job).await } else { store.write_unflushed(job).await }
+            }
+        });
+        let seen: Vec<i64> =
+            futures_util::future::join_all(jobs).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(seen, (0..200).collect::<Vec<_>>());
+        let flushed = store.figures();
+        assert_eq!(flushed.writes - before.writes, 200);
+        assert!((1..=67).contains(&(flushed.commits - before.commits)), "{flushed:?}");
+        store.write_unflushed(last(200)).await.unwrap();
+        let after = store.figures();
+        assert_eq!((after.writes, after.commits), (flushed.writes + 1, flushed.commits));
+        assert_eq!(store.read(count).await.unwrap(), 201);
     }
 
     #[tokio::test]

@@ -282,20 +282,19 @@ impl<W: Workflow> Run<'_, W> {
     async fn log_start(&self, ended: Option<&'static str>, step: &Step<W>) -> Result<(), StoreError> {
         let (name, enter) = (step.name, step.enter);
         let (now, state, task) = (self.inner.now(), self.state_text()?, self.context.task.clone());
-        self.inner
-            .store
-            .write(move |c| {
-                if let Some(ended) = ended {
-                    tasks::append(c, task.id, ended, LogEvent::Succeeded, None, now)?;
-                }
-                tasks::append(c, task.id, name, LogEvent::Started, None, now)?;
-                tasks::save(c, task.id, TaskStatus::Running, &state, now)?;
-                match enter {
-                    Some(enter) => enter(c, &parse::<W>(&state)?, &task, now),
-                    None => Ok(()),
-                }
-            })
-            .await
+        let job = move |c: &Connection| {
+            if let Some(ended) = ended {
+                tasks::append(c, task.id, ended, LogEvent::Succeeded, None, now)?;
+            }
+            tasks::append(c, task.id, name, LogEvent::Started, None, now)?;
+            tasks::save(c, task.id, TaskStatus::Running, &state, now)?;
+            match enter {
+                Some(enter) => enter(c, &parse::<W>(&state)?, &task, now),
+                None => Ok(()),
+            }
+        };
+        let store = &self.inner.store;
+        if step.volatile { store.write_unflushed(job).await } else { store.write(job).await }
     }
 
     async fn log_end(&self, ended: Option<&'static str>) -> Result<(), StoreError> {
@@ -364,7 +363,8 @@ impl<W: Workflow> Run<'_, W> {
         self.inner.store.write(move |c| tasks::append(c, id, step, event, None, now)).await
     }
 
-    /// Closes the task and lets the workflow write what it means, in one transaction.
+    /// Closes the task and lets the workflow write what it means, in one transaction. Without a flush: should the host lose
+    /// power, the task ends again after it. Whatever is accepted later flushes this too.
     async fn close<F>(
         &self,
         ended: Option<&'static str>,
@@ -383,7 +383,7 @@ impl<W: Workflow> Run<'_, W> {
         let (now, state, task) = (self.inner.now(), self.state_text()?, self.context.task.clone());
         self.inner
             .store
-            .write(move |c| {
+            .write_unflushed(move |c| {
                 if let Some(ended) = ended {
                     tasks::append(c, task.id, ended, LogEvent::Succeeded, None, now)?;
                 }

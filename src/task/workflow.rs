@@ -83,11 +83,13 @@ pub struct Step<W: Workflow> {
     pub undo: Option<StepFn<W>>,
     /// The longest that one try may take.
     pub deadline: Duration,
+    /// Whether nothing of what it does is left when the host loses power.
+    pub volatile: bool,
 }
 
 impl<W: Workflow> Step<W> {
     pub fn new(name: &'static str, run: StepFn<W>) -> Self {
-        Self { name, enter: None, run, undo: None, deadline: Duration::from_secs(600) }
+        Self { name, enter: None, run, undo: None, deadline: Duration::from_secs(600), volatile: false }
     }
 
     #[must_use]
@@ -99,6 +101,13 @@ impl<W: Workflow> Step<W> {
     #[must_use]
     pub fn enter(mut self, enter: EnterFn<W>) -> Self {
         self.enter = Some(enter);
+        self
+    }
+
+    /// For a step that only changes what the host forgets when it loses power: the log need not be on the disk before it.
+    #[must_use]
+    pub fn volatile(mut self) -> Self {
+        self.volatile = true;
         self
     }
 

@@ -20,6 +20,7 @@ impl Verb for ServerPause {
     fn steps() -> Vec<Step<Self>> {
         vec![
             Step::<Self>::new("pause", pause)
+                .volatile()
                 .enter(|c, task, info, now| {
                     record::begin(c, task, "compute_pause_instance", now)?;
                     record::enter(c, task, info, TaskState::Pausing, now)

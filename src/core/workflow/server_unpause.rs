@@ -20,6 +20,7 @@ impl Verb for ServerUnpause {
     fn steps() -> Vec<Step<Self>> {
         vec![
             Step::<Self>::new("unpause", unpause)
+                .volatile()
                 .enter(|c, task, info, now| {
                     record::begin(c, task, "compute_unpause_instance", now)?;
                     record::enter(c, task, info, TaskState::Unpausing, now)

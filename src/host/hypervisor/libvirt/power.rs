@@ -39,25 +39,27 @@ fn off() -> HypervisorError {
     HypervisorError::WrongState("the guest is off".into())
 }
 
+/// Asks first and looks only when libvirt refuses: a call of so few milliseconds is not preceded by another.
 pub fn pause(domain: &Domain) -> Result<()> {
     const CALL: &str = "pause";
+    let Err(error) = domain.suspend() else { return Ok(()) };
     match guest::state_of(domain, CALL)? {
         DomainState::Paused => Ok(()),
         DomainState::ShutOff | DomainState::Crashed | DomainState::Saved => Err(off()),
         DomainState::Running | DomainState::PausedOnIoError | DomainState::ShuttingDown => {
-            domain.suspend().map_err(|error| translate(CALL, error))
+            Err(translate(CALL, error))
         }
     }
 }
 
+/// As [`pause`], the other way.
 pub fn unpause(domain: &Domain) -> Result<()> {
     const CALL: &str = "unpause";
+    let Err(error) = domain.resume() else { return Ok(()) };
     match guest::state_of(domain, CALL)? {
         DomainState::Running | DomainState::ShuttingDown => Ok(()),
         DomainState::ShutOff | DomainState::Crashed | DomainState::Saved => Err(off()),
-        DomainState::Paused | DomainState::PausedOnIoError => {
-            domain.resume().map_err(|error| translate(CALL, error))
-        }
+        DomainState::Paused | DomainState::PausedOnIoError => Err(translate(CALL, error)),
     }
 }
 
