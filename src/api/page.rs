@@ -3,10 +3,11 @@
 use super::call::Query;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// The URL of the page after the one that ends with `marker`: the same URL with its query sorted and the marker set.
+/// The URL of the page after the one that ends with `marker`: the same URL with its query sorted by name and the marker set.
+/// Pairs of one name keep their order, which of sort keys and directions is their meaning.
 pub fn next_url(url: &str, query: &Query, marker: &str) -> String {
     let mut pairs = with(query, &[("marker", marker)]);
-    pairs.sort_unstable();
+    pairs.sort_by_key(|(name, _)| *name);
     join(url, &pairs)
 }
 
@@ -33,4 +34,24 @@ pub fn encode(text: &str) -> String {
     const KEEP: percent_encoding::AsciiSet =
         NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':');
     utf8_percent_encode(text, &KEEP).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_several_times_keeps_its_order() {
+        let pairs = [
+            ("sort_key", "uuid"),
+            ("sort_dir", "desc"),
+            ("limit", "3"),
+            ("sort_key", "host"),
+            ("sort_dir", "asc"),
+        ];
+        let query = Query(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec());
+        let next = next_url("http://x/servers", &query, "m");
+        let told = "http://x/servers?limit=3&marker=m&sort_dir=desc&sort_dir=asc&sort_key=uuid&sort_key=host";
+        assert_eq!(next, told);
+    }
 }
