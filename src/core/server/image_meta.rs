@@ -2,6 +2,8 @@
 //!
 //! Flags are not here, since any text is one of their values; nor is what nobody limits.
 
+use super::DiskConfig;
+use crate::core::ids::ImageId;
 use std::collections::BTreeMap;
 
 type Properties = BTreeMap<String, String>;
@@ -290,6 +292,32 @@ pub fn word(properties: &Properties, name: &str) -> Option<String> {
     Some(known.form.word(value))
 }
 
+/// How servers from the image treat their disks when nobody says it: by its `auto_disk_config`, a flag.
+pub fn disk_config(properties: &Properties) -> DiskConfig {
+    let flag = properties.get("auto_disk_config").map(|value| value.trim().to_lowercase());
+    match flag.as_deref() {
+        Some("1" | "t" | "true" | "on" | "y" | "yes") => DiskConfig::Auto,
+        _ => DiskConfig::Manual,
+    }
+}
+
+/// Whether the image lets its servers treat their disks so.
+///
+/// # Errors
+/// It forbids that partitions follow the disk's size; the words say so.
+pub fn check_disk_config(
+    properties: &Properties,
+    image: ImageId,
+    wanted: Option<DiskConfig>,
+) -> Result<(), String> {
+    let disabled =
+        properties.get("auto_disk_config").is_some_and(|value| value.trim().eq_ignore_ascii_case("disabled"));
+    if disabled && wanted == Some(DiskConfig::Auto) {
+        return Err(format!("Requested image {image} has automatic disk resize disabled."));
+    }
+    Ok(())
+}
+
 /// Why no host of this kind can run the image.
 pub fn misplaced(properties: &Properties) -> Option<String> {
     let here: [(&str, &[&str]); 3] = [
@@ -353,6 +381,27 @@ mod tests {
         ] {
             assert_eq!(check(&properties(&[(name, value)])), Err(text.to_owned()), "{name}={value}");
         }
+    }
+
+    #[test]
+    fn whether_partitions_follow_the_disk_is_the_images_word_first() {
+        let image = ImageId::random();
+        for (value, config) in [
+            ("True", DiskConfig::Auto),
+            (" yes ", DiskConfig::Auto),
+            ("0", DiskConfig::Manual),
+            ("x", DiskConfig::Manual),
+        ] {
+            let given = properties(&[("auto_disk_config", value)]);
+            assert_eq!(disk_config(&given), config, "{value}");
+            assert_eq!(check_disk_config(&given, image, Some(DiskConfig::Auto)), Ok(()));
+        }
+        assert_eq!(disk_config(&properties(&[])), DiskConfig::Manual);
+        let never = properties(&[("auto_disk_config", "Disabled")]);
+        let words = format!("Requested image {image} has automatic disk resize disabled.");
+        assert_eq!(check_disk_config(&never, image, Some(DiskConfig::Auto)), Err(words));
+        assert_eq!(check_disk_config(&never, image, Some(DiskConfig::Manual)), Ok(()));
+        assert_eq!(check_disk_config(&never, image, None), Ok(()));
     }
 
     #[test]

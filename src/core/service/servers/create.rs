@@ -31,7 +31,6 @@ impl Servers {
                 .admin_password
                 .clone()
                 .unwrap_or_else(|| naming::password(ids::random_number()).into()),
-            disk_config: command.disk_config.unwrap_or(DiskConfig::Manual),
             now: self.deps.clock.now(),
             command,
         };
@@ -49,7 +48,6 @@ struct Request {
     command: CreateServer,
     reservation_id: String,
     admin_password: Secret,
-    disk_config: DiskConfig,
     now: Timestamp,
 }
 
@@ -58,6 +56,7 @@ struct Found {
     flavor: ServerFlavor,
     image: Image,
     image_properties: BTreeMap<String, String>,
+    disk_config: DiskConfig,
     key: Option<ServerKey>,
     zone: Option<String>,
     impossible: Option<String>,
@@ -71,6 +70,9 @@ impl Request {
         let key = admission::key(c, &self.actor, self.command.key_name.as_deref())?;
         admission::check_local_disks(&self.command.local_disks, &flavor)?;
         let image_properties = admission::checked_properties(&image)?;
+        let disk_config = self.command.disk_config;
+        image_meta::check_disk_config(&image_properties, image.id, disk_config).map_err(Error::invalid)?;
+        let disk_config = disk_config.unwrap_or_else(|| image_meta::disk_config(&image_properties));
         let limits = quotas::limits(c, &self.project)?;
         admission::check_contents(&limits, self.command.metadata.len(), &self.command.personality)?;
         admission::check_fit(&image, &flavor, &self.actor)?;
@@ -82,6 +84,7 @@ impl Request {
             zone: placement.zone,
             impossible: placement.impossible.or_else(|| image_meta::misplaced(&image_properties)),
             image_properties,
+            disk_config,
             key,
         };
         let ids = (0..count).map(|index| self.one(c, node, &found, index, count)).collect::<Result<_>>()?;
@@ -89,7 +92,7 @@ impl Request {
             reservation_id: self.reservation_id,
             ids,
             admin_password: self.admin_password,
-            disk_config: self.disk_config,
+            disk_config,
         })
     }
 
@@ -180,7 +183,7 @@ impl Request {
             security_groups: command.security_groups.clone(),
             access_ip_v4: command.access_ip_v4,
             access_ip_v6: command.access_ip_v6,
-            disk_config: self.disk_config,
+            disk_config: found.disk_config,
             reservation_id: self.reservation_id.clone(),
             launch_index: index,
             lock: None,

@@ -7,6 +7,7 @@ use crate::core::ids::{ServerId, random_number};
 use crate::core::secret::Secret;
 use crate::core::server::action::Action;
 use crate::core::server::decide::decide;
+use crate::core::server::image_meta;
 use crate::core::server::rebuild::RebuildServer;
 use crate::core::server::state::VmState;
 use crate::core::server::{Server, ServerDetail, naming};
@@ -66,6 +67,7 @@ fn apply(c: &Connection, actor: &Actor, server: &mut Server, command: RebuildSer
     admission::check_contents(&limits, items, &command.personality)?;
     admission::check_fit(&image, &server.flavor, actor)?;
     let properties = admission::checked_properties(&image)?;
+    image_meta::check_disk_config(&properties, image.id, command.disk_config).map_err(Error::invalid)?;
     server.key = key;
     server.image_id = Some(image.id);
     server.image_format = image.boot_format().map(str::to_owned);

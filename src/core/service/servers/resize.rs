@@ -5,6 +5,7 @@ use crate::core::actor::Actor;
 use crate::core::ids::{ProjectId, ServerId};
 use crate::core::server::action::Action;
 use crate::core::server::decide::decide;
+use crate::core::server::image_meta;
 use crate::core::server::migration::{MigrationKind, MigrationStatus};
 use crate::core::server::node::{Claim, Node};
 use crate::core::server::state::{TaskState, VmState};
@@ -96,13 +97,9 @@ fn begin(
     now: Timestamp,
 ) -> Result<()> {
     decide(&server, Action::Resize, actor)?;
-    let image_refuses = server
-        .image_properties
-        .get("auto_disk_config")
-        .is_some_and(|value| value.trim().eq_ignore_ascii_case("disabled"));
-    if image_refuses && disk_config == Some(DiskConfig::Auto) {
-        let image = server.image_id.map(|id| id.to_string()).unwrap_or_default();
-        return Err(Error::invalid(format!("Requested image {image} has automatic disk resize disabled.")));
+    if let Some(image) = server.image_id {
+        image_meta::check_disk_config(&server.image_properties, image, disk_config)
+            .map_err(Error::invalid)?;
     }
     let new = admission::flavor(c, actor, &server.project_id, flavor)?;
     admission::check_change(&server.flavor, &new)?;
