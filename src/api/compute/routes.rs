@@ -47,6 +47,8 @@ fn general() -> Vec<Route> {
             zones::list),
         route!(GET "/os-availability-zone/detail", ALWAYS,
             Rule::Admin("os_compute_api:os-availability-zone:detail"), zones::detail),
+        route!(GET "/os-availability-zone/{zone}", ALWAYS, Rule::Any("os_compute_api:os-availability-zone:list"),
+            zones::show),
     ]
 }
 

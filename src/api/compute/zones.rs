@@ -3,6 +3,8 @@
 use super::request;
 use super::schema::query;
 use crate::api::call::{Call, Outcome, Reply};
+use crate::api::error::Fault;
+use crate::core::Error;
 use actix_web::http::StatusCode;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -48,6 +50,23 @@ pub async fn list(mut call: Call) -> Outcome {
     request::query(&mut call, &query::NONE)?;
     request::authorize(&call)?;
     let node = call.state.services.servers.node();
+    Ok(Reply::json(StatusCode::OK, &Zones { zones: vec![zone(&node.zone, None)] })?)
+}
+
+/// One zone. Only `/v2` ever described this.
+pub async fn show(mut call: Call) -> Outcome {
+    if !call.legacy {
+        return Err(Fault::NoRoute);
+    }
+    request::query(&mut call, &query::NONE)?;
+    request::authorize(&call)?;
+    let node = call.state.services.servers.node();
+    let name = call.params.get("zone");
+    if name != node.zone {
+        return Err(
+            Error::not_found(format!("The requested availability zone {name} could not be found.")).into()
+        );
+    }
     Ok(Reply::json(StatusCode::OK, &Zones { zones: vec![zone(&node.zone, None)] })?)
 }
 

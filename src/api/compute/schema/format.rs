@@ -19,6 +19,8 @@ pub enum Format {
     WideKeypairName,
     Uuid,
     UuidOrEmpty,
+    /// As [`Format::UuidOrEmpty`], or a URL that ends in a UUID.
+    ImageReference,
     Base64,
     DateTime,
     Regex,
@@ -66,6 +68,10 @@ impl Format {
             Self::Uuid => plain(Uuid::try_parse(text).is_ok(), text, "uuid"),
             Self::UuidOrEmpty => {
                 plain(text.is_empty() || Uuid::try_parse(text).is_ok(), text, "uuid_or_empty")
+            }
+            Self::ImageReference => {
+                let last = text.rsplit('/').next().unwrap_or(text);
+                plain(text.is_empty() || Uuid::try_parse(last).is_ok(), text, "uuid_or_empty")
             }
             Self::Base64 => plain(is_base64(text), text, "base64"),
             Self::DateTime => plain(iso8601::parse(text).is_some(), text, "date-time"),

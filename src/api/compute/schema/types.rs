@@ -30,6 +30,8 @@ const DESCRIPTION_PATTERN: &str = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$";
 
 pub const UUID: Schema = Schema(&[Types(&[Type::Text]), Is(Format::Uuid)]);
 pub const UUID_OR_EMPTY: Schema = Schema(&[Types(&[Type::Text]), Is(Format::UuidOrEmpty)]);
+/// At `/v2` an image may be named by its URL.
+pub const IMAGE_REFERENCE: Schema = Schema(&[Types(&[Type::Text]), Is(Format::ImageReference)]);
 pub const UUID_OR_NULL: Schema =
     Schema(&[AnyOf(&[Schema(&[Types(&[Type::Text]), Is(Format::Uuid)]), Schema(&[Types(&[Type::Null])])])]);
 pub const BOOLEAN: Schema = Schema(&[

@@ -95,7 +95,7 @@ struct Group {
 }
 
 /// The last part of what may be a URL.
-fn last_part(text: &str) -> &str {
+pub(super) fn last_part(text: &str) -> &str {
     text.rsplit('/').next().unwrap_or(text)
 }
 

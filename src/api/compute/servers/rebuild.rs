@@ -54,7 +54,7 @@ struct Rebuilt<'a> {
 pub async fn rebuild(call: Call, id: ServerId, value: Value) -> Outcome {
     let asked: Rebuild = wire::read(value)?;
     let command = RebuildServer {
-        image_id: asked.image.parse().ok(),
+        image_id: create::last_part(&asked.image).parse().ok(),
         name: asked.name.map(|name| if call.legacy { name.trim().to_owned() } else { name }),
         description: asked.description,
         hostname: asked.hostname,

@@ -6,9 +6,9 @@ use crate::api::compute::schema::Rule::{
 };
 use crate::api::compute::schema::types::{
     ACCESS_IPV4, ACCESS_IPV6, ANYTHING, BASE64, BOOLEAN, DESCRIPTION, DISK_CONFIG, FLAVOR_REF, FQDN,
-    HOST_NAME, IP_ADDRESS, METADATA, METADATA_KEY, METADATA_VALUE, NAME, NAME_OR_NULL, PADDED_NAME, POSITIVE,
-    STRING, TAG, TAGS, TRUSTED_CERTIFICATES, USER_DATA, USER_DATA_OR_NULL, UUID, UUID_OR_EMPTY, UUID_OR_NULL,
-    VOLUME_SIZE,
+    HOST_NAME, IMAGE_REFERENCE, IP_ADDRESS, METADATA, METADATA_KEY, METADATA_VALUE, NAME, NAME_OR_NULL,
+    PADDED_NAME, POSITIVE, STRING, TAG, TAGS, TRUSTED_CERTIFICATES, USER_DATA, USER_DATA_OR_NULL, UUID,
+    UUID_OR_EMPTY, UUID_OR_NULL, VOLUME_SIZE,
 };
 use crate::api::compute::schema::{
     Format, Literal, Object, Property, Rule, Schema, Type, property, property_with_legacy,
@@ -162,7 +162,7 @@ const SERVER: Schema = Schema(&[
         input: Some(Input::ServerCreate),
         properties: &[
             property_with_legacy("name", &[&NAME], &PADDED_NAME),
-            property("imageRef", &[&UUID_OR_EMPTY]),
+            property_with_legacy("imageRef", &[&UUID_OR_EMPTY], &IMAGE_REFERENCE),
             property("flavorRef", &[&FLAVOR_REF]),
             property("adminPass", &[&STRING]),
             property("metadata", &[&METADATA]),
@@ -230,7 +230,7 @@ pub static REBUILD: Schema = object!(
             input: Some(Input::ServerRebuild),
             properties: &[
                 property_with_legacy("name", &[&NAME], &PADDED_NAME),
-                property("imageRef", &[&UUID]),
+                property_with_legacy("imageRef", &[&UUID], &IMAGE_REFERENCE),
                 property("adminPass", &[&STRING]),
                 property("metadata", &[&METADATA]),
                 property("preserve_ephemeral", &[&BOOLEAN]),

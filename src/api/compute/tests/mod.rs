@@ -343,6 +343,10 @@ async fn limits_and_zones() {
         json!({"availabilityZoneInfo": [{"zoneName": "nova", "zoneState": {"available": true}, "hosts": null}]})
     );
     assert_eq!(client.get("/v2.1/os-availability-zone?x=1").await.status, 400);
+    let one = client.get("/v2/os-availability-zone/nova").await;
+    assert_eq!((one.status, one.body), (200, zones));
+    assert_eq!(client.get("/v2/os-availability-zone/mars").await.status, 404);
+    assert_eq!(client.get("/v2.1/os-availability-zone/nova").await.status, 404);
     assert_eq!(client.get("/v2.1/extensions").await.body["extensions"].as_array().unwrap().len(), 99);
     assert_eq!(client.get("/v2/extensions").await.body["extensions"].as_array().unwrap().len(), 100);
 }

@@ -190,3 +190,56 @@ async fn passwords_are_set_in_guests_that_run() {
     assert_eq!(client.send(Method::DELETE, &password, None).await.status, 204);
     assert_eq!(client.get(&password).await.body, json!({"password": ""}));
 }
+
+#[actix_web::test]
+async fn images_say_whether_partitions_follow_the_disk() {
+    let client = client().await;
+    let says = async |value: &str| {
+        let properties = json!({ "auto_disk_config": value });
+        client
+            .cloud
+            .execute(format!("UPDATE image SET properties = '{properties}' WHERE id = '{IMAGE}'"))
+            .await;
+    };
+    let body = |more: &Value| {
+        let mut server = json!({"name": "one", "imageRef": IMAGE, "flavorRef": 1});
+        server.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "server": server })
+    };
+    says("True").await;
+    let made = client.post("/v2.1/servers", body(&json!({}))).await.body;
+    assert_eq!(made["server"]["OS-DCF:diskConfig"], "AUTO");
+    let id = made["server"]["id"].as_str().unwrap().to_owned();
+    let shown = client.get(&format!("/v2.1/servers/{id}")).await.body;
+    assert_eq!(shown["server"]["OS-DCF:diskConfig"], "AUTO");
+    settle(&client, &id).await;
+
+    says("disabled").await;
+    let words = format!("Requested image {IMAGE} has automatic disk resize disabled.");
+    let wanted = json!({"OS-DCF:diskConfig": "AUTO"});
+    let refused = client.post("/v2.1/servers", body(&wanted)).await;
+    assert_eq!((refused.status, message(&refused)), (400, words.as_str()));
+    let refused = client.post(&format!("/v2.1/servers/{id}/action"), rebuild(&wanted)).await;
+    assert_eq!((refused.status, message(&refused)), (400, words.as_str()));
+    let manual = client.post("/v2.1/servers", body(&json!({"OS-DCF:diskConfig": "MANUAL"}))).await;
+    assert_eq!(manual.status, 202, "{}", manual.body);
+}
+
+#[actix_web::test]
+async fn the_legacy_mount_takes_images_by_url() {
+    let client = client().await;
+    let url = format!("http://openstack.example.com/openstack/images/{IMAGE}");
+    let body = |image: &str| json!({"server": {"name": "one", "imageRef": image, "flavorRef": "http://x/flavors/1"}});
+    let made = client.post("/v2/servers", body(&url)).await;
+    assert_eq!(made.status, 202, "{}", made.body);
+    let id = made.body["server"]["id"].as_str().unwrap().to_owned();
+    let shown = client.get(&format!("/v2/servers/{id}")).await.body;
+    assert_eq!(shown["server"]["image"]["id"], IMAGE);
+    settle(&client, &id).await;
+    let path = format!("/servers/{id}/action");
+    let again = json!({"rebuild": {"imageRef": url}});
+    assert_eq!(client.post(&format!("/v2.1{path}"), again.clone()).await.status, 400);
+    assert_eq!(client.post(&format!("/v2{path}"), again).await.status, 202);
+    assert_eq!(client.post("/v2.1/servers", body(&url)).await.status, 400);
+    assert_eq!(client.post("/v2/servers", body("http://x/images/none")).await.status, 400);
+}
