@@ -6,6 +6,7 @@ use super::request;
 use super::schema::query::{LIMIT, MARKER, Parameters, parameter};
 use super::schema::types::STRING;
 use crate::api::call::{Call, Outcome, Reply};
+use crate::api::error::Fault;
 use crate::core::clock::micros_naive;
 use crate::core::ids::{ProjectId, ServerId};
 use crate::core::server::usage::{Period, ProjectUsage, UsageQuery, UsedServer};
@@ -149,6 +150,10 @@ fn next(call: &Call, limit: usize, found: &[UsedServer]) -> Option<[NextLink; 1]
 }
 
 pub async fn list(mut call: Call) -> Outcome {
+    if call.path.ends_with('/') {
+        // A project is asked for, and its name is empty.
+        return Err(Fault::NoRoute);
+    }
     request::query(&mut call, &LIST)?;
     request::authorize(&call)?;
     let now = call.state.services.deps.clock.now();

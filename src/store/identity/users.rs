@@ -40,7 +40,7 @@ fn kept(user: &User) -> Result<String> {
     if !user.options.is_empty() {
         all.insert(OPTIONS.to_owned(), Value::Object(user.options.clone()));
     }
-    Ok(rows::to_json(&all)?)
+    rows::to_json(&all)
 }
 
 pub fn get(c: &Connection, id: &UserId) -> Result<Option<User>> {

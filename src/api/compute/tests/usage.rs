@@ -50,6 +50,8 @@ async fn projects_are_told_what_they_had() {
     let nobody = client.get(&format!("{PATH}/nobody?{period}")).await;
     assert_eq!((nobody.status, nobody.body), (200, json!({"tenant_usage": {}})));
 
+    assert_eq!(client.get(&format!("{PATH}/?{period}")).await.status, 404);
+
     for (query, words) in [
         ("start=x", "Invalid datetime string: Datetime is in invalid format"),
         (
