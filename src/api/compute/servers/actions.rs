@@ -258,7 +258,7 @@ pub static ACTIONS: &[Action] = &[
         &addresses::REMOVE_FLOATING,
         addresses::remove_floating
     ),
-    action!("resetNetwork", ALWAYS, Rule::Token, &tables::ANY_ACTION, gone),
+    action!("resetNetwork", ALWAYS, Rule::Token, &tables::ANY_ACTION, reset_network),
 ];
 
 /// Finds the action and checks it, in Nova's order.
@@ -350,6 +350,16 @@ async fn reset_state(call: Call, id: ServerId, value: Value) -> Outcome {
 async fn inject_network_info(call: Call, id: ServerId, _value: Value) -> Outcome {
     call.state.services.servers.inject_network_info(call.actor()?, id).await?;
     Ok(accepted())
+}
+
+/// As [`inject_network_info`] at `/v2`, which describes it; gone elsewhere.
+async fn reset_network(mut call: Call, id: ServerId, value: Value) -> Outcome {
+    if !call.legacy {
+        return gone(call, id, value).await;
+    }
+    call.rule = Rule::Admin("os_compute_api:os-admin-actions:reset_network");
+    authorize(&call, id).await?;
+    inject_network_info(call, id, value).await
 }
 
 #[derive(Deserialize)]

@@ -307,6 +307,9 @@ async fn actions_are_checked_in_order() {
         assert_eq!(answer.status, status, "{}", answer.body);
         assert!(message(&answer).starts_with(text), "{}", message(&answer));
     }
+    let legacy = format!("/v2/servers/{id}/action");
+    assert_eq!(client.post(&legacy, json!({"resetNetwork": null})).await.status, 202);
+    assert_eq!(client.post("/v2/servers/nix/action", json!({"resetNetwork": null})).await.status, 404);
     let unknown = client.post("/v2.1/servers/nix/action", json!({"reboot": {}})).await;
     assert_eq!(unknown.status, 400, "a bad body comes before an unknown server");
     assert_eq!(client.post("/v2.1/servers/nix/action", json!({"os-stop": null})).await.status, 404);
