@@ -11,10 +11,11 @@ const MIGRATIONS: [&str; KNOWN as usize] = [
     include_str!("migrations/0002_server_life.sql"),
     include_str!("migrations/0003_due_confirmations.sql"),
     include_str!("migrations/0004_port_filter.sql"),
+    include_str!("migrations/0005_own_disks.sql"),
 ];
 
 /// The schema version that this program works with.
-const KNOWN: u32 = 4;
+const KNOWN: u32 = 5;
 
 /// Brings the database to the newest schema, each step in one transaction.
 pub(super) fn run(connection: &mut Connection) -> Result<(), StoreError> {
@@ -63,6 +64,23 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         advance(&mut connection, 0, &MIGRATIONS[..version]).unwrap();
         connection
+    }
+
+    #[test]
+    fn servers_of_earlier_versions_are_what_they_were() {
+        for version in 1..MIGRATIONS.len() {
+            let mut connection = of_version(version);
+            let server = "INSERT INTO server (id, project_id, user_id, name, hostname, vm_state, flavor_id, flavor_name, \
+                    vcpus, ram_mib, disk_gib, ephemeral_gib, swap_mib, rxtx_factor, reservation_id, created_at, updated_at) \
+                VALUES ('00000000-0000-0000-0000-000000000001', 'p', 'u', 'n', 'n', 'active', 'f', 'f', 1, 1, 1, 2, 64, 1, \
+                    'r', 0, 0)";
+            connection.execute(server, []).unwrap();
+            run(&mut connection).unwrap();
+            let id = "00000000-0000-0000-0000-000000000001".parse().unwrap();
+            let server = crate::store::servers::get(&connection, id).unwrap().unwrap();
+            assert_eq!((server.ephemeral_gib(), server.swap_mib()), (vec![2], 64), "from version {version}");
+            assert_eq!(server.disks.tags().count(), 0);
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(super) const COLUMNS: &str = "server.number, server.id, server.project_id, s
      server.config_drive, server.user_data, server.personality, server.security_groups, server.access_ip_v4, \
      server.access_ip_v6, server.disk_config, server.reservation_id, server.launch_index, server.root_device_name, \
      server.locked_by, server.locked_reason, server.scheduler_hints, server.trusted_certificates, server.guest_password, \
-     server.resize, server.rescue, server.shelved, server.soft_deleted_at, server.min_disk_gib, server.min_ram_mib, \
+     server.resize, server.rescue, server.shelved, server.soft_deleted_at, server.min_disk_gib, server.min_ram_mib, server.disks, \
      server.created_at, server.updated_at, server.launched_at, server.terminated_at, server.deleted_at";
 
 macro_rules! state_columns {
@@ -179,6 +179,7 @@ pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Server> {
         soft_deleted_at: cells.maybe_time()?,
         min_disk_gib: cells.get()?,
         min_ram_mib: cells.get()?,
+        disks: cells.json()?,
         created_at: cells.time()?,
         updated_at: cells.time()?,
         launched_at: cells.maybe_time()?,

@@ -21,9 +21,9 @@ pub fn insert(c: &Connection, server: &Server) -> Result<i64, StoreError> {
              disk_gib, ephemeral_gib, swap_mib, rxtx_factor, extra_specs, key_name, key_type, key_public, pinned_zone, \
              metadata, tags, config_drive, user_data, personality, security_groups, access_ip_v4, access_ip_v6, \
              disk_config, reservation_id, launch_index, root_device_name, scheduler_hints, trusted_certificates, \
-             created_at, updated_at, min_disk_gib, min_ram_mib) \
+             created_at, updated_at, min_disk_gib, min_ram_mib, disks) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, \
-             ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42, ?43, ?44, ?45, ?46, ?47)",
+             ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42, ?43, ?44, ?45, ?46, ?47, ?48)",
     )?
     .execute(params![
         server.id,
@@ -73,6 +73,7 @@ pub fn insert(c: &Connection, server: &Server) -> Result<i64, StoreError> {
         server.updated_at.as_microsecond(),
         server.min_disk_gib,
         server.min_ram_mib,
+        to_json(&server.disks)?,
     ])?;
     Ok(c.last_insert_rowid())
 }

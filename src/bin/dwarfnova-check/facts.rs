@@ -81,6 +81,8 @@ pub struct Server {
     pub ephemeral_gib: u64,
     pub swap_mib: u64,
     pub config_drive: bool,
+    /// What was wished for its own disks.
+    pub disks: Value,
     /// What it remembers while it is resized, rescued, shelved.
     pub resize: Option<Value>,
     pub rescue: Option<Value>,
@@ -92,6 +94,22 @@ pub struct Server {
 }
 
 impl Server {
+    /// The sizes of its ephemeral disks in GiB, in their order.
+    pub fn ephemeral_disks(&self) -> Vec<u64> {
+        let asked = self.disks["ephemeral"].as_array().map_or(&[] as &[Value], Vec::as_slice);
+        let size =
+            |disk: &Value| disk["size"].as_u64().filter(|size| *size > 0).unwrap_or(self.ephemeral_gib);
+        let sizes =
+            if asked.is_empty() { vec![self.ephemeral_gib] } else { asked.iter().map(size).collect() };
+        sizes.into_iter().filter(|size| *size > 0).collect()
+    }
+
+    /// The size of its swap disk in MiB; 0 for none.
+    pub fn swap_disk(&self) -> u64 {
+        let asked = self.disks["swap"]["size"].as_u64().filter(|size| *size > 0);
+        asked.map_or(self.swap_mib, |size| size.min(self.swap_mib))
+    }
+
     /// The name of its domain.
     pub fn domain_name(&self) -> String {
         format!("instance-{:08x}", self.number)

@@ -122,6 +122,7 @@ fn servers(connection: &Connection) -> anyhow::Result<Vec<Server>> {
             ephemeral_gib: row.get("ephemeral_gib")?,
             swap_mib: row.get("swap_mib")?,
             config_drive: row.get("config_drive")?,
+            disks: json(Some(row.get("disks")?)).unwrap_or_default(),
             resize: json(row.get("resize")?),
             rescue: json(row.get("rescue")?),
             shelved: json(row.get("shelved")?),

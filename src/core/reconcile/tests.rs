@@ -152,7 +152,7 @@ async fn orphans_are_reaped_after_their_grace_and_strangers_never() {
         server: orphan,
         boot: BootSource::Cd { image: bench.image },
         root_gib: 1,
-        ephemeral_gib: 0,
+        ephemeral_gib: Vec::new(),
         swap_mib: 0,
         config_drive: None,
         rescue: None,

@@ -1,5 +1,6 @@
 //! What a caller asks for when creating servers: plain data, no microversions, no JSON.
 
+use super::disks::{BlankDisk, DiskWish};
 use super::{DiskConfig, InjectedFile};
 use crate::core::ids::{ImageId, ServerId};
 use crate::core::port::Networking;
@@ -47,15 +48,14 @@ pub struct CreateServer {
     pub max_count: u32,
 }
 
-/// The disks that a caller asks for. What the flavor gives is made in any case.
+/// The disks that a caller asks for. What the flavor gives and nobody asks for is made in any case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LocalDisks {
     /// How many there are, the root disk counted if it is among them.
     pub count: usize,
-    /// Their sizes in GiB; `None` for the flavor's.
-    pub ephemeral: Vec<Option<u64>>,
-    /// Their sizes in MiB; `None` for the flavor's.
-    pub swap: Vec<Option<u64>>,
+    pub root: DiskWish,
+    pub ephemeral: Vec<BlankDisk>,
+    pub swap: Vec<BlankDisk>,
 }
 
 /// What was made.

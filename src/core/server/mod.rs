@@ -1,11 +1,12 @@
 //! Servers: what they are, what may be asked of them, and what follows.
 //!
 //! Data and pure rules. `state` names the states, `decide` admits actions, `status` shows states, `image_meta` knows what
-//! images may ask for, `observe` follows the host, `create` and `query` are what callers ask for.
+//! images may ask for, `disks` what creators may, `observe` follows the host, `create` and `query` are what callers ask for.
 
 pub mod action;
 pub mod create;
 pub mod decide;
+pub mod disks;
 pub mod image_meta;
 pub mod migration;
 pub mod naming;
@@ -20,6 +21,7 @@ pub mod usage;
 
 use super::ids::{ImageId, ProjectId, ServerId, UserId};
 use super::port::ServerNic;
+use disks::OwnDisks;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use state::{PowerState, TaskState, VmState};
@@ -72,6 +74,8 @@ pub struct Server {
     /// The place in its reservation, from 0.
     pub launch_index: u32,
     pub root_device_name: Option<String>,
+    /// What its creator wished for its own disks.
+    pub disks: OwnDisks,
     pub lock: Option<Lock>,
     /// A JSON object, as it was given.
     pub scheduler_hints: String,
@@ -341,6 +345,7 @@ pub(crate) fn sample() -> Server {
         reservation_id: "r-00000000".into(),
         launch_index: 0,
         root_device_name: None,
+        disks: OwnDisks::default(),
         lock: None,
         scheduler_hints: "{}".into(),
         trusted_certificates: None,

@@ -33,7 +33,8 @@ pub fn has_ide(machine: Option<&str>) -> bool {
     machine.is_some_and(|machine| !machine.contains("q35"))
 }
 
-/// The name under which the guest knows its root disk, by the image's `hw_disk_bus` and `hw_machine_type`.
+/// The name under which the guest knows its root disk, by the disk's bus, if one is asked for, and the image's
+/// `hw_machine_type`.
 pub fn root_device(disk_bus: Option<&str>, machine: Option<&str>) -> &'static str {
     match disk_bus {
         Some("ide") if has_ide(machine) => "/dev/hda",

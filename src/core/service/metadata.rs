@@ -7,12 +7,12 @@ use super::Deps;
 use crate::core::Result;
 use crate::core::ids::{ServerId, random_bytes};
 use crate::core::port::ServerNic;
+use crate::core::server::Server;
 use crate::core::server::node::Node;
 use crate::core::workflow::guest::{self, Extras};
 use crate::host::guest::{Answer, ec2_versions};
-use crate::host::hypervisor::Hypervisor;
+use crate::host::hypervisor::{DeviceAddresses, Hypervisor};
 use crate::store::{StoreError, server_ports, servers};
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ impl MetadataService {
             zone: self.node.zone.clone(),
             admin_password: None,
             random_seed: random_bytes(SEED_BYTES),
-            pci_addresses: self.pci_addresses(server.id, &nics, path).await,
+            addresses: self.addresses(&server, &nics, path).await,
             dhcp_only: false,
         };
         let document = match guest::documents(&server, &nics, extras).lookup(path) {
@@ -81,21 +81,15 @@ impl MetadataService {
         Ok(Some(Found { server: server.id, document }))
     }
 
-    /// Where the guest's NICs are, if the document at the path tells it: only of NICs with tags.
-    async fn pci_addresses(
-        &self,
-        server: ServerId,
-        nics: &[ServerNic],
-        path: &str,
-    ) -> BTreeMap<String, String> {
-        let tagged = nics.iter().any(|nic| nic.tag.is_some());
-        if !tagged || !path.trim_end_matches('/').ends_with("meta_data.json") {
-            return BTreeMap::new();
+    /// Where the guest's devices are, if the document at the path tells it: only of devices with tags.
+    async fn addresses(&self, server: &Server, nics: &[ServerNic], path: &str) -> DeviceAddresses {
+        if !guest::has_tags(server, nics) || !path.trim_end_matches('/').ends_with("meta_data.json") {
+            return DeviceAddresses::default();
         }
-        self.hypervisor.nic_addresses(server).await.unwrap_or_else(|error| {
+        self.hypervisor.device_addresses(server.id).await.unwrap_or_else(|error| {
             // A guest that boots needs the rest of the document more than this.
-            tracing::warn!(%server, %error, "the guest is not told where its NICs are");
-            BTreeMap::new()
+            tracing::warn!(server = %server.id, %error, "the guest is not told where its devices are");
+            DeviceAddresses::default()
         })
     }
 }

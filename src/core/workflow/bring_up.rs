@@ -8,14 +8,14 @@ use crate::core::secret::Secret;
 use crate::core::server::{Rescue, Server};
 use crate::host::disk::ImageFormat;
 use crate::host::guest::{CONFIG_DRIVE_LABEL, iso9660};
-use crate::host::hypervisor::DomainState;
 use crate::host::hypervisor::spec::{DomainSpec, NicAttachment};
+use crate::host::hypervisor::{DeviceAddresses, DomainState};
 use crate::host::net::{HostPortSpec, NetError, NetworkMode};
 use crate::host::storage::{BootSource, DiskPlan, RescuePlan, ServerFiles};
 use crate::store::server_ports;
 use crate::task::{StepContext, StepError};
 use futures_util::future::try_join_all;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Fails if the host does not have what the server's image asks for: nobody gets other hardware unasked.
 pub fn check_hardware(server: &Server) -> Result<(), StepError> {
@@ -98,8 +98,8 @@ pub fn disk_plan(server: &Server, config_drive: Option<Vec<u8>>) -> Result<DiskP
         server: server.id,
         boot,
         root_gib: server.flavor.disk_gib,
-        ephemeral_gib: server.flavor.ephemeral_gib,
-        swap_mib: server.flavor.swap_mib,
+        ephemeral_gib: server.ephemeral_gib(),
+        swap_mib: server.swap_mib(),
         rescue: match &server.rescue {
             // Where a config drive is matters here, not what is on it.
             Some(rescue) => Some(rescue_plan(rescue, Vec::new())?),
@@ -130,22 +130,22 @@ pub fn config_drive(
     subject: &Subject,
     password: Option<&Secret>,
 ) -> Result<Option<Vec<u8>>, StepError> {
-    let bytes = || config_drive_bytes(env, subject, password, BTreeMap::new());
+    let bytes = || config_drive_bytes(env, subject, password, DeviceAddresses::default());
     subject.server.config_drive.then(bytes).transpose()
 }
 
-/// The bytes of a config drive. They hold the administrator's password, and where NICs are, as far as it is known.
+/// The bytes of a config drive. They hold the administrator's password, and where devices are, as far as it is known.
 pub fn config_drive_bytes(
     env: &ServerEnv,
     subject: &Subject,
     password: Option<&Secret>,
-    pci_addresses: BTreeMap<String, String>,
+    addresses: DeviceAddresses,
 ) -> Result<Vec<u8>, StepError> {
     let extras = guest::Extras {
         zone: env.node.zone.clone(),
         admin_password: password.map(|password| password.clone().into()),
         random_seed: random_bytes(512),
-        pci_addresses,
+        addresses,
         dhcp_only: env.network.mode() == NetworkMode::User,
     };
     let documents = guest::documents(&subject.server, &subject.nics, extras);
@@ -188,25 +188,32 @@ pub fn domain_spec(env: &ServerEnv, subject: &Subject, files: &ServerFiles) -> D
     })
 }
 
-/// Ensures that the config drive of a guest that has not read it tells where NICs with tags are, which is known once the guest
-/// is defined.
+/// Ensures that the config drive of a guest that has not read it, or of a rescue system, tells where devices with tags are,
+/// which is known once the guest is defined.
 pub async fn tell_addresses(
     env: &ServerEnv,
     subject: &Subject,
     password: Option<&Secret>,
 ) -> Result<(), StepError> {
     let server = &subject.server;
-    if !server.config_drive || subject.nics.iter().all(|nic| nic.tag.is_none()) {
+    let has_drive = server.config_drive || server.rescue.is_some();
+    if !has_drive || !guest::has_tags(server, &subject.nics) {
         return Ok(());
     }
     let state = env.hypervisor.state(server.id).await.blame("Looking at the guest")?;
-    if !matches!(state, None | Some(DomainState::ShutOff)) {
+    if !matches!(state, None | Some(DomainState::ShutOff | DomainState::Crashed)) {
         return Ok(());
     }
     define(env, subject).await?;
-    let addresses = env.hypervisor.nic_addresses(server.id).await.blame("Looking for the guest's NICs")?;
+    let addresses =
+        env.hypervisor.device_addresses(server.id).await.blame("Looking for the guest's devices")?;
     let bytes = config_drive_bytes(env, subject, password, addresses)?;
-    env.storage.write_config_drive(server.id, bytes).await.blame("Writing the config drive")
+    let written = if server.rescue.is_some() {
+        env.storage.write_rescue_config_drive(server.id, bytes).await
+    } else {
+        env.storage.write_config_drive(server.id, bytes).await
+    };
+    written.blame("Writing the config drive")
 }
 
 /// Ensures that the guest runs on what the rows say. Memory that was saved is let go: it may not fit its disks any more.

@@ -5,6 +5,7 @@ use crate::core::server::Server;
 use crate::host::guest::{
     Ec2Facts, GuestDevice, GuestDeviceKind, GuestDocuments, GuestKey, GuestNic, GuestRoute, GuestSubnet,
 };
+use crate::host::hypervisor::DeviceAddresses;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
@@ -21,8 +22,8 @@ pub struct Extras {
     /// Only for config drives.
     pub admin_password: Option<SecretString>,
     pub random_seed: Vec<u8>,
-    /// Where NICs are on the guest's PCI buses, by their MAC addresses, as far as it is known.
-    pub pci_addresses: BTreeMap<String, String>,
+    /// Where devices are, as far as it is known.
+    pub addresses: DeviceAddresses,
     /// Whether guests are told to ask for every address by DHCP, as with user-mode networking.
     pub dhcp_only: bool,
 }
@@ -52,7 +53,7 @@ pub fn documents(server: &Server, nics: &[ServerNic], extras: Extras) -> GuestDo
         random_seed: extras.random_seed,
         files: server.personality.iter().map(|file| (file.path.clone(), decoded(&file.contents))).collect(),
         nics: nics.iter().map(|nic| guest_nic(nic, extras.dhcp_only)).collect(),
-        devices: nics.iter().filter_map(|nic| device(nic, &extras.pci_addresses)).collect(),
+        devices: devices(server, nics, &extras.addresses),
         ec2: ec2(server, nics),
     }
 }
@@ -91,12 +92,29 @@ fn guest_subnet(address: &NicAddress, dhcp_only: bool) -> GuestSubnet {
     }
 }
 
-/// What is told of a NIC with a tag.
-fn device(nic: &ServerNic, pci_addresses: &BTreeMap<String, String>) -> Option<GuestDevice> {
-    let tag = nic.tag.clone()?;
-    let mac = nic.mac.to_string();
-    let bus = pci_addresses.get(&mac).map(|address| ("pci".to_owned(), address.clone()));
-    Some(GuestDevice { kind: GuestDeviceKind::Nic { mac }, bus, tags: vec![tag] })
+/// Whether the guest is told of any device.
+pub fn has_tags(server: &Server, nics: &[ServerNic]) -> bool {
+    nics.iter().any(|nic| nic.tag.is_some()) || server.disks.tags().next().is_some()
+}
+
+/// The devices with tags. A disk that the guest does not have, or of which nothing is known, is not among them.
+fn devices(server: &Server, nics: &[ServerNic], addresses: &DeviceAddresses) -> Vec<GuestDevice> {
+    let nics = nics.iter().filter_map(|nic| {
+        let tags = vec![nic.tag.clone()?];
+        let mac = nic.mac.to_string();
+        let bus = addresses.nics.get(&mac).map(|address| ("pci".to_owned(), address.clone()));
+        Some(GuestDevice { kind: GuestDeviceKind::Nic { mac }, bus, tags })
+    });
+    let disks = server.disks.tags().filter_map(|(name, tag)| {
+        let place = addresses.disks.get(&name)?.as_ref();
+        Some(GuestDevice {
+            // The serial number is that of a volume, and only the guest knows how it calls a disk.
+            kind: GuestDeviceKind::Disk { serial: None, path: None },
+            bus: place.map(|place| (place.bus.to_owned(), place.address.clone())),
+            tags: vec![tag.to_owned()],
+        })
+    });
+    disks.chain(nics).collect()
 }
 
 fn ec2(server: &Server, nics: &[ServerNic]) -> Ec2Facts {

@@ -140,7 +140,7 @@ fn power_off<'a>(
         let id = state.task.server;
         let server = env.load(id).await?.server;
         // Only what outlives the guest is worth the time that it takes to write everything out.
-        if state.keep_ephemeral && server.flavor.ephemeral_gib > 0 {
+        if state.keep_ephemeral && server.ephemeral_gib().iter().any(|gib| *gib > 0) {
             let off = shut_down::shut_down(env, id, shut_down::patience(env, &server), context).await?;
             if !off {
                 shut_down::gave_way(context)?;

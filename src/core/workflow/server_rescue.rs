@@ -7,12 +7,12 @@ use super::{Blame, ServerEnv, ServerTask, Subject, bring_up, shut_down};
 use crate::core::secret::Secret;
 use crate::core::server::Rescue;
 use crate::core::server::state::{TaskState, VmState};
+use crate::host::hypervisor::DeviceAddresses;
 use crate::store::servers::Outcome;
 use crate::store::{Connection, StoreError, servers};
 use crate::task::{Cause, Step, StepContext, StepError, StepFuture, TaskInfo};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The workflow of a rescue.
@@ -79,8 +79,9 @@ fn make_disk<'a>(env: &'a ServerEnv, state: &'a mut RescueState, _: &'a StepCont
         let subject = rescued(env, state).await?;
         bring_up::check_hardware(&subject.server)?;
         // Also where the server has none: it is how the password gets into the rescue system.
+        let addresses = DeviceAddresses::default();
         let config_drive =
-            bring_up::config_drive_bytes(env, &subject, Some(&state.admin_password), BTreeMap::new())?;
+            bring_up::config_drive_bytes(env, &subject, Some(&state.admin_password), addresses)?;
         let plan = bring_up::rescue_plan(&state.rescue, config_drive)?;
         env.storage.make_rescue(state.task.server, &plan).await.blame("Making the rescue disk")
     })
@@ -99,6 +100,7 @@ fn power_off<'a>(env: &'a ServerEnv, state: &'a mut RescueState, context: &'a St
 fn power_on<'a>(env: &'a ServerEnv, state: &'a mut RescueState, _: &'a StepContext) -> StepFuture<'a> {
     Box::pin(async move {
         let subject = rescued(env, state).await?;
+        bring_up::tell_addresses(env, &subject, Some(&state.admin_password)).await?;
         bring_up::start(env, &subject).await
     })
 }

@@ -144,8 +144,11 @@ fn go_down<'a>(env: &'a ServerEnv, state: &'a mut ResizeState, context: &'a Step
     Box::pin(async move {
         let id = state.task.server;
         let subject = env.load(id).await?;
-        let (old, new) = (&state.old_flavor, &subject.server.flavor);
-        if new.disk_gib < old.disk_gib || new.ephemeral_gib < old.ephemeral_gib {
+        let new = &subject.server.flavor;
+        let old = load_old(env, state).await?.server;
+        // Disks that were asked for in a smaller size do not grow, and may fit a smaller flavor.
+        let ephemeral: u64 = old.ephemeral_gib().iter().sum();
+        if new.disk_gib < old.flavor.disk_gib || new.ephemeral_gib < ephemeral {
             return Err(StepError::new(500, "Resize error: Unable to resize disk down."));
         }
         state.touched = true;

@@ -180,17 +180,26 @@ struct InjectedFile<'a> {
 }
 
 #[derive(Serialize)]
-struct Device<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    vf_trusted: Option<bool>,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mac: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    serial: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<&'a str>,
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Device<'a> {
+    Nic {
+        mac: &'a str,
+        #[serde(flatten)]
+        place: Place<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        vf_trusted: Option<bool>,
+    },
+    Disk {
+        serial: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        path: Option<&'a str>,
+        #[serde(flatten)]
+        place: Place<'a>,
+    },
+}
+
+#[derive(Serialize)]
+struct Place<'a> {
     bus: &'a str,
     address: &'a str,
     tags: &'a [String],
@@ -231,25 +240,13 @@ impl GuestDocuments {
 impl GuestDevice {
     fn view(&self, version: Version) -> Device<'_> {
         let (bus, address) = self.bus.as_ref().map_or(("none", "none"), |(bus, address)| (bus, address));
-        let empty = Device {
-            vf_trusted: None,
-            kind: "disk",
-            mac: None,
-            serial: None,
-            path: None,
-            bus,
-            address,
-            tags: &self.tags,
-        };
+        let place = Place { bus, address, tags: &self.tags };
         match &self.kind {
-            GuestDeviceKind::Nic { mac } => Device {
-                kind: "nic",
-                vf_trusted: (version >= Version::ROCKY).then_some(false),
-                mac: Some(mac),
-                ..empty
-            },
+            GuestDeviceKind::Nic { mac } => {
+                Device::Nic { mac, place, vf_trusted: (version >= Version::ROCKY).then_some(false) }
+            }
             GuestDeviceKind::Disk { serial, path } => {
-                Device { serial: serial.as_deref(), path: path.as_deref(), ..empty }
+                Device::Disk { serial: serial.as_deref(), path: path.as_deref(), place }
             }
         }
     }

@@ -79,6 +79,26 @@ pub enum Copying {
     Nothing,
 }
 
+/// Where devices are on the buses of a machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeviceAddresses {
+    /// The PCI addresses of NICs, as `0000:01:00.0`, by their MAC addresses in lower case.
+    pub nics: BTreeMap<String, String>,
+    /// The disks that have a name ([`spec::DiskSpec::name`]), by that name; `None` for one on a bus that guests are told
+    /// nothing of.
+    pub disks: BTreeMap<String, Option<BusAddress>>,
+}
+
+/// A place on a bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BusAddress {
+    /// `pci`, `scsi`, `ide` or `usb`.
+    pub bus: &'static str,
+    /// As `0000:01:00.0` on a PCI bus, controller, bus, target and unit as `0:0:0:1` on SCSI, bus and unit as `0:1` on IDE, bus
+    /// and port as `0:1` on USB.
+    pub address: String,
+}
+
 /// What the hypervisor told us without being asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostEvent {
@@ -162,9 +182,9 @@ pub trait Hypervisor: Send + Sync {
     /// All domains that are ours.
     async fn domains(&self) -> Result<Vec<(ServerId, DomainState)>, HypervisorError>;
 
-    /// Where the domain's NICs are on its PCI buses, as `0000:01:00.0`, by their MAC addresses in lower case: where the guest
-    /// finds them if it runs, and will find them if it does not. An absent domain has none.
-    async fn nic_addresses(&self, id: ServerId) -> Result<BTreeMap<String, String>, HypervisorError>;
+    /// Where the domain's devices are: where the guest finds them if it runs, and will find them if it does not. An absent
+    /// domain has none.
+    async fn device_addresses(&self, id: ServerId) -> Result<DeviceAddresses, HypervisorError>;
 
     /// Subscribes to what happens on the host. A receiver that lags has to look at everything.
     fn events(&self) -> broadcast::Receiver<HostEvent>;

@@ -47,6 +47,9 @@ pub struct DiskSpec {
     pub target: String,
     /// Serial number that the guest can read; at most 20 characters of it matter on virtio.
     pub serial: Option<String>,
+    /// A name of ours that the domain keeps for it: lower-case letters and digits. See
+    /// [`crate::host::hypervisor::DeviceAddresses`].
+    pub name: Option<String>,
     /// 1 is tried first; `None` is not bootable.
     pub boot_order: Option<u32>,
     pub read_only: bool,

@@ -105,14 +105,18 @@ fn path(server: ServerId, name: &str) -> PathBuf {
 }
 
 fn files(plan: &DiskPlan) -> ServerFiles {
-    let file = |name, format| DiskFile { path: path(plan.server, name), format };
+    let file = |name: &str, format| DiskFile { path: path(plan.server, name), format };
     ServerFiles {
         root: Some(file("disk", DiskFormat::Qcow2)),
         cd: match plan.boot {
             BootSource::Disk { .. } => None,
             BootSource::Cd { image } => Some(Path::new("/fake/bases").join(image.to_string())),
         },
-        ephemeral: (plan.ephemeral_gib > 0).then(|| file("disk.eph0", DiskFormat::Raw)),
+        ephemeral: plan
+            .ephemeral()
+            .filter(|(_, mib)| *mib > 0)
+            .map(|(number, _)| (number, file(&format!("disk.eph{number}"), DiskFormat::Raw)))
+            .collect(),
         swap: (plan.swap_mib > 0).then(|| file("disk.swap", DiskFormat::Raw)),
         config_drive: plan.config_drive.is_some().then(|| path(plan.server, "disk.config")),
         rescue: plan.rescue.as_ref().map(|rescue| RescueFiles {
@@ -156,6 +160,15 @@ impl Storage for FakeStorage {
         let known = inner.servers.get_mut(&server);
         let known = known.ok_or_else(|| DiskError::NotFound(format!("the disks of server {server}")))?;
         known.config_drive = Some(bytes);
+        Ok(())
+    }
+
+    async fn write_rescue_config_drive(&self, server: ServerId, bytes: Vec<u8>) -> Result<(), DiskError> {
+        let mut inner = self.change()?;
+        let rescue = inner.servers.get_mut(&server).and_then(|known| known.rescue.as_mut());
+        let rescue =
+            rescue.ok_or_else(|| DiskError::NotFound(format!("the rescue disk of server {server}")))?;
+        rescue.config_drive = bytes;
         Ok(())
     }
 

@@ -11,6 +11,8 @@ use super::disk::{
 use super::hypervisor::spec::DiskFormat;
 use crate::core::ids::{ImageId, ServerId};
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 const MIB: u64 = 1 << 20;
@@ -23,14 +25,21 @@ pub struct DiskPlan {
     pub boot: BootSource,
     /// Size of the root disk in GiB; 0 leaves it to the image.
     pub root_gib: u64,
-    /// 0 for none.
-    pub ephemeral_gib: u64,
+    /// Of the ephemeral disks in their order; 0 for one that is not there.
+    pub ephemeral_gib: Vec<u64>,
     /// 0 for none.
     pub swap_mib: u64,
     /// The bytes of the config drive, for a server that has one.
     pub config_drive: Option<Vec<u8>>,
     /// What the server is rescued with, while it is.
     pub rescue: Option<RescuePlan>,
+}
+
+impl DiskPlan {
+    /// The numbers of the ephemeral disks, and their sizes in MiB.
+    fn ephemeral(&self) -> impl Iterator<Item = (u8, u64)> {
+        (0..).zip(self.ephemeral_gib.iter().map(|gib| gib.saturating_mul(1024)))
+    }
 }
 
 /// What a server is rescued with.
@@ -64,7 +73,8 @@ pub struct ServerFiles {
     pub root: Option<DiskFile>,
     /// The CD that the server boots from.
     pub cd: Option<PathBuf>,
-    pub ephemeral: Option<DiskFile>,
+    /// By their numbers, from 0.
+    pub ephemeral: BTreeMap<u8, DiskFile>,
     pub swap: Option<DiskFile>,
     pub config_drive: Option<PathBuf>,
     pub rescue: Option<RescueFiles>,
@@ -103,11 +113,15 @@ pub trait Storage: Send + Sync {
     /// Ensures that the config drive has these bytes. The guest is off.
     async fn write_config_drive(&self, server: ServerId, bytes: Vec<u8>) -> Result<(), DiskError>;
 
+    /// As [`Storage::write_config_drive`], for that of the rescue system.
+    async fn write_rescue_config_drive(&self, server: ServerId, bytes: Vec<u8>) -> Result<(), DiskError>;
+
     /// Makes what a server is rescued with, afresh if it is there; its own files stay as they are. No rescue system runs.
     async fn make_rescue(&self, server: ServerId, plan: &RescuePlan) -> Result<(), DiskError>;
 
     /// Ensures that nothing is left of what the server was rescued with. The rescue system is off.
     async fn remove_rescue(&self, server: ServerId) -> Result<(), DiskError>;
+
     /// Puts new layers over the disks, of the sizes in the plan, and leaves what is below untouched; it costs the same
     /// whatever the disks hold. What is on a swap disk is lost. `resize` names this one resize among all of the server.
     /// The guest is off.
@@ -227,6 +241,23 @@ impl DiskStorage {
         Ok(Some(file(&self.disks.ensure_blank_disk(server, role, size_mib).await?)))
     }
 
+    async fn ensure_ephemeral(&self, plan: &DiskPlan) -> Result<BTreeMap<u8, DiskFile>, DiskError> {
+        let disks = plan.ephemeral().map(|(number, mib)| async move {
+            let disk = self.ensure_blank(plan.server, DiskRole::Ephemeral(number), mib).await?;
+            Ok::<_, DiskError>(disk.map(|disk| (number, disk)))
+        });
+        Ok(try_join_all(disks).await?.into_iter().flatten().collect())
+    }
+
+    async fn find_ephemeral(&self, plan: &DiskPlan) -> Result<BTreeMap<u8, DiskFile>, DiskError> {
+        let mut found = BTreeMap::new();
+        for (number, _) in plan.ephemeral() {
+            let disk = self.disks.disk(plan.server, DiskRole::Ephemeral(number)).await?;
+            found.extend(disk.as_ref().map(|disk| (number, file(disk))));
+        }
+        Ok(found)
+    }
+
     /// Ensures a swap disk of this size, and a fresh one if it had another: nothing on it outlives a shut down.
     async fn resize_swap(&self, server: ServerId, size_mib: u64) -> Result<(), DiskError> {
         let found = self.disks.disk(server, DiskRole::Swap).await?;
@@ -255,7 +286,7 @@ impl Storage for DiskStorage {
         // They do not depend on one another, and each waits for the disk or for a program.
         let (root, ephemeral, swap, config_drive) = tokio::try_join!(
             self.ensure_root(plan),
-            self.ensure_blank(plan.server, DiskRole::Ephemeral(0), plan.ephemeral_gib.saturating_mul(1024)),
+            self.ensure_ephemeral(plan),
             self.ensure_blank(plan.server, DiskRole::Swap, plan.swap_mib),
             self.ensure_config_drive(plan),
         )?;
@@ -272,7 +303,7 @@ impl Storage for DiskStorage {
         Ok(ServerFiles {
             root: found(self.disks.disk(plan.server, DiskRole::Root).await?),
             cd,
-            ephemeral: found(self.disks.disk(plan.server, DiskRole::Ephemeral(0)).await?),
+            ephemeral: self.find_ephemeral(plan).await?,
             swap: found(self.disks.disk(plan.server, DiskRole::Swap).await?),
             config_drive: plan.config_drive.is_some().then(|| self.disks.config_drive(plan.server)),
             rescue: match &plan.rescue {
@@ -301,10 +332,11 @@ impl Storage for DiskStorage {
                 self.disks.empty_root_disk(server, plan.root_gib.max(1)).await?;
             }
         }
-        let ephemeral = DiskRole::Ephemeral(0);
         if !keep_ephemeral {
-            self.disks.remove_disk(server, ephemeral).await?;
-            self.ensure_blank(server, ephemeral, plan.ephemeral_gib.saturating_mul(1024)).await?;
+            for (number, mib) in plan.ephemeral() {
+                self.disks.remove_disk(server, DiskRole::Ephemeral(number)).await?;
+                self.ensure_blank(server, DiskRole::Ephemeral(number), mib).await?;
+            }
         }
         self.disks.remove_disk(server, DiskRole::Swap).await?;
         self.ensure_blank(server, DiskRole::Swap, plan.swap_mib).await?;
@@ -313,6 +345,10 @@ impl Storage for DiskStorage {
 
     async fn write_config_drive(&self, server: ServerId, bytes: Vec<u8>) -> Result<(), DiskError> {
         self.disks.ensure_config_drive(server, bytes).await.map(drop)
+    }
+
+    async fn write_rescue_config_drive(&self, server: ServerId, bytes: Vec<u8>) -> Result<(), DiskError> {
+        self.disks.ensure_rescue_config_drive(server, bytes).await.map(drop)
     }
 
     async fn make_rescue(&self, server: ServerId, plan: &RescuePlan) -> Result<(), DiskError> {
@@ -336,12 +372,13 @@ impl Storage for DiskStorage {
         let server = plan.server;
         let root = plan.root_gib.saturating_mul(GIB);
         self.disks.begin_resize(server, DiskRole::Root, resize, root).await?;
-        let ephemeral = DiskRole::Ephemeral(0);
-        if self.disks.disk(server, ephemeral).await?.is_some() {
-            let bytes = plan.ephemeral_gib.saturating_mul(GIB);
-            self.disks.begin_resize(server, ephemeral, resize, bytes).await?;
-        } else {
-            self.ensure_blank(server, ephemeral, plan.ephemeral_gib.saturating_mul(1024)).await?;
+        for (number, mib) in plan.ephemeral() {
+            let ephemeral = DiskRole::Ephemeral(number);
+            if self.disks.disk(server, ephemeral).await?.is_some() {
+                self.disks.begin_resize(server, ephemeral, resize, mib.saturating_mul(MIB)).await?;
+            } else {
+                self.ensure_blank(server, ephemeral, mib).await?;
+            }
         }
         self.resize_swap(server, plan.swap_mib).await
     }
@@ -349,17 +386,26 @@ impl Storage for DiskStorage {
     async fn revert_resize(&self, plan: &DiskPlan, resize: i64) -> Result<(), DiskError> {
         let server = plan.server;
         self.disks.revert_resize(server, DiskRole::Root, resize).await?;
-        if plan.ephemeral_gib == 0 {
-            self.disks.remove_disk(server, DiskRole::Ephemeral(0)).await?;
-        } else {
-            self.disks.revert_resize(server, DiskRole::Ephemeral(0), resize).await?;
+        for (number, mib) in plan.ephemeral() {
+            let ephemeral = DiskRole::Ephemeral(number);
+            if mib == 0 {
+                self.disks.remove_disk(server, ephemeral).await?;
+            } else {
+                self.disks.revert_resize(server, ephemeral, resize).await?;
+            }
         }
         self.resize_swap(server, plan.swap_mib).await
     }
 
     async fn merge_layers(&self, server: ServerId) -> Result<(), DiskError> {
         self.disks.merge_layers(server, DiskRole::Root).await?;
-        self.disks.merge_layers(server, DiskRole::Ephemeral(0)).await
+        for ephemeral in (0..=u8::MAX).map(DiskRole::Ephemeral) {
+            if self.disks.disk(server, ephemeral).await?.is_none() {
+                break;
+            }
+            self.disks.merge_layers(server, ephemeral).await?;
+        }
+        Ok(())
     }
 
     async fn remove(&self, server: ServerId) -> Result<(), DiskError> {

@@ -1,10 +1,11 @@
-//! A rescue system sees the server's own disk as its second one; afterwards the server is back on it.
+//! A rescue system sees the server's own disk as its second one; afterwards the server is back on it. In both, the guest is
+//! told where its devices with tags are.
 
 use super::{act, ready};
 use crate::harness::{Daemon, Options, Serial, domains, guest_image, virsh};
 use crate::sandbox;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The names of the files that the domain has as disks, by device.
 fn disks(daemon: &Daemon) -> Vec<(String, String)> {
@@ -16,6 +17,44 @@ fn disks(daemon: &Daemon) -> Vec<(String, String)> {
     table.lines().filter_map(row).filter(|(device, _)| device.len() == 3).collect()
 }
 
+/// The devices with tags, of which the config drive on this disk and the metadata service tell the guest the same.
+fn told_devices(serial: &mut Serial, drive: &str) -> Value {
+    let devices = |text: &str| {
+        let document: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        document["devices"].clone()
+    };
+    let by_drive =
+        devices(&serial.run(&format!(
+            "mount -o ro {drive} /mnt && cat /mnt/openstack/latest/meta_data.json; umount /mnt"
+        )));
+    let url = "http://169.254.169.254/openstack/latest/meta_data.json";
+    assert_eq!(by_drive, devices(&serial.run(&format!("wget -q -O - {url}"))));
+    by_drive
+}
+
+/// The device that is told with this tag.
+fn pick<'a>(told: &'a Value, tag: &str) -> &'a Value {
+    told.as_array().unwrap().iter().find(|device| device["tags"] == json!([tag])).unwrap()
+}
+
+/// The NIC and the root disk, which the guest knows by this name, are at the PCI addresses that it was told.
+fn found_where_told(serial: &mut Serial, told: &Value, root: &str) {
+    let mut at = |path: &str| {
+        let device = serial.run(&format!("readlink -f {path}/device"));
+        // The virtio device hangs on the PCI device.
+        device.rsplit('/').nth(1).unwrap().to_owned()
+    };
+    let (nic, disk) = (pick(told, "front"), pick(told, "system"));
+    let expected = json!([
+        {"type": "nic", "bus": "pci", "address": at("/sys/class/net/eth0"), "tags": ["front"],
+            "vf_trusted": false, "mac": nic["mac"]},
+        {"type": "disk", "bus": "pci", "address": at(&format!("/sys/block/{root}")), "tags": ["system"],
+            "serial": null},
+    ]);
+    assert_eq!(json!([nic, disk]), expected);
+    assert_eq!(nic["mac"], serial.run("cat /sys/class/net/eth0/address"));
+}
+
 #[test]
 fn a_rescued_server_is_looked_after_and_comes_back() {
     sandbox!();
@@ -23,7 +62,19 @@ fn a_rescued_server_is_looked_after_and_comes_back() {
     let http = daemon.http();
     let image = http.image("guest", &guest_image());
     let rescue_image = http.image("rescue", &guest_image());
-    let wish = json!({"server": {"name": "patient", "imageRef": image, "flavorRef": "42", "networks": "auto",
+    let network = http.get("/network/v2.0/networks").expect(200)["networks"][0]["id"].clone();
+    let flavor = json!({"flavor": {"id": "43", "name": "scratch", "ram": 64, "vcpus": 1, "disk": 1,
+        "OS-FLV-EXT-DATA:ephemeral": 2}});
+    http.compute(Method::POST, "/flavors", 1, Some(&flavor)).expect(200);
+    let root = json!({"uuid": image, "source_type": "image", "destination_type": "local", "boot_index": 0,
+        "disk_bus": "virtio", "tag": "system"});
+    let blank =
+        json!({"source_type": "blank", "destination_type": "local", "boot_index": -1, "volume_size": 1});
+    let mut on_scsi = blank.clone();
+    on_scsi["disk_bus"] = json!("scsi");
+    on_scsi["tag"] = json!("scratch");
+    let wish = json!({"server": {"name": "patient", "imageRef": image, "flavorRef": "43",
+        "networks": [{"uuid": network, "tag": "front"}], "block_device_mapping_v2": [root, on_scsi, blank],
         "adminPass": "own password", "config_drive": true}});
     let id = http.compute(Method::POST, "/servers", 96, Some(&wish)).expect(202)["server"]["id"].clone();
     let id = id.as_str().unwrap();
@@ -32,6 +83,17 @@ fn a_rescued_server_is_looked_after_and_comes_back() {
     let mut serial = Serial::open(&daemon.state(), id);
     assert!(serial.log_in("own password"));
     assert_eq!(serial.run("echo precious >/root/marker; sync; cat /root/marker"), "precious");
+    let told = told_devices(&mut serial, "/dev/vdc");
+    let scratch = pick(&told, "scratch");
+    assert_eq!(scratch["bus"], "scsi", "{told}");
+    // The guest counts its SCSI hosts by itself; what is after that is as it was told.
+    let place = scratch["address"].as_str().unwrap().strip_prefix("0:").unwrap();
+    let seen = serial.run("readlink -f /sys/block/sda/device; cat /sys/block/sda/size");
+    let (path, sectors) = seen.split_once('\n').unwrap();
+    assert!(path.trim().ends_with(&format!(":{place}")), "{seen}, {told}");
+    assert_eq!(sectors.trim(), "2097152");
+    assert_eq!(serial.run("cat /sys/block/vdb/size"), "2097152");
+    found_where_told(&mut serial, &told, "vda");
     drop(serial);
 
     let body = json!({"rescue": {"rescue_image_ref": rescue_image, "adminPass": "doctor's"}});
@@ -49,6 +111,9 @@ fn a_rescued_server_is_looked_after_and_comes_back() {
     assert!(serial.log_in("doctor's"));
     let seen = serial.run("ls /root/marker 2>/dev/null; mount /dev/vdb2 /mnt && cat /mnt/root/marker");
     assert_eq!(seen, "precious");
+    let told = told_devices(&mut serial, "/dev/vdc");
+    assert_eq!(told.as_array().unwrap().len(), 2, "what the rescue system does not have is not told: {told}");
+    found_where_told(&mut serial, &told, "vdb");
     serial.run("echo healed >/mnt/root/marker; umount /mnt");
     drop(serial);
     for refused in [json!({"rescue": null}), json!({"reboot": {"type": "HARD"}}), json!({"os-stop": null})] {
@@ -59,7 +124,8 @@ fn a_rescued_server_is_looked_after_and_comes_back() {
     http.wait_for(id, "ACTIVE", 120);
     let log = ready(&http, id, 3);
     assert!(log.contains("boots=2"), "{log}");
-    assert_eq!(disks(&daemon), named(&[("vda", "disk"), ("vdb", "disk.config")]));
+    let own = [("vda", "disk"), ("sda", "disk.eph0"), ("vdb", "disk.eph1"), ("vdc", "disk.config")];
+    assert_eq!(disks(&daemon), named(&own));
     let mut serial = Serial::open(&daemon.state(), id);
     assert!(serial.log_in("own password"));
     assert_eq!(serial.run("cat /root/marker"), "healed");

@@ -49,6 +49,7 @@ impl Files {
             bus: DiskBus::Virtio,
             target: target.into(),
             serial: None,
+            name: None,
             boot_order: (!read_only).then_some(1),
             read_only,
         };

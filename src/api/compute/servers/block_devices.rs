@@ -6,6 +6,7 @@
 use crate::api::compute::schema::wire;
 use crate::core::ids::ImageId;
 use crate::core::server::create::LocalDisks;
+use crate::core::server::disks::{BlankDisk, DiskWish};
 use crate::core::server::image_meta::DISK_BUSES;
 use crate::core::{Error, Result};
 use serde::Deserialize;
@@ -26,11 +27,23 @@ pub struct Device {
     snapshot_id: Option<String>,
     image_id: Option<String>,
     guest_format: Option<String>,
+    device_type: Option<String>,
     disk_bus: Option<String>,
+    tag: Option<String>,
     #[serde(default, deserialize_with = "wire::maybe_number")]
     boot_index: Option<i64>,
     #[serde(default, deserialize_with = "wire::maybe_number")]
     volume_size: Option<i64>,
+}
+
+/// What a device may be to its guest.
+const DEVICE_TYPES: [&str; 5] = ["cdrom", "disk", "floppy", "fs", "lun"];
+
+impl Device {
+    fn wish(&self) -> DiskWish {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        DiskWish { bus: given(&self.disk_bus), device_type: given(&self.device_type), tag: given(&self.tag) }
+    }
 }
 
 /// What a device is.
@@ -88,12 +101,17 @@ pub fn read(
             "Block Device Mapping is invalid: The provided disk bus {bus} is not valid."
         )));
     }
+    let types = devices.iter().filter_map(|device| device.device_type.as_deref());
+    if let Some(kind) = types.into_iter().find(|kind| !kind.is_empty() && !DEVICE_TYPES.contains(kind)) {
+        return Err(invalid(&format!("The provided device type {kind} is not valid.")));
+    }
     let mut disks = LocalDisks { count: devices.len(), ..LocalDisks::default() };
-    for meaning in meanings {
+    for (device, meaning) in devices.iter().zip(meanings) {
+        let wish = device.wish();
         match meaning {
-            Meaning::Root(_) => {}
-            Meaning::Ephemeral(size) => disks.ephemeral.push(size),
-            Meaning::Swap(size) => disks.swap.push(size),
+            Meaning::Root(_) => disks.root = wish,
+            Meaning::Ephemeral(size) => disks.ephemeral.push(BlankDisk { size, wish }),
+            Meaning::Swap(size) => disks.swap.push(BlankDisk { size, wish }),
         }
     }
     let image = image.parse().map_err(|_| Error::invalid("Can not find requested image"))?;
@@ -179,10 +197,20 @@ mod tests {
             {"boot_index": "-1", "source_type": "blank", "destination_type": "local", "guest_format": "swap",
              "volume_size": "64"},
         ]);
-        let disks = LocalDisks { count: 3, ephemeral: vec![Some(1)], swap: vec![Some(64)] };
+        let blank = |size| BlankDisk { size, ..BlankDisk::default() };
+        let wish = |bus: &str| DiskWish { bus: Some(bus.into()), ..DiskWish::default() };
+        let disks = LocalDisks {
+            count: 3,
+            root: wish("virtio"),
+            ephemeral: vec![blank(Some(1))],
+            swap: vec![blank(Some(64))],
+        };
         assert_eq!(asked(Some(IMAGE), devices), Ok(disks));
-        let bare = json!([{"source_type": "blank", "destination_type": "local", "guest_format": "ext4"}]);
-        let disks = LocalDisks { count: 1, ephemeral: vec![None], swap: Vec::new() };
+        let bare = json!([{"source_type": "blank", "destination_type": "local", "guest_format": "ext4",
+            "disk_bus": "scsi", "device_type": "disk", "tag": "scratch"}]);
+        let wish = DiskWish { device_type: Some("disk".into()), tag: Some("scratch".into()), ..wish("scsi") };
+        let ephemeral = vec![BlankDisk { size: None, wish }];
+        let disks = LocalDisks { count: 1, ephemeral, ..LocalDisks::default() };
         assert_eq!(asked(Some(IMAGE), bare), Ok(disks));
     }
 
@@ -208,6 +236,8 @@ mod tests {
         let bus = json!([{"source_type": "blank", "destination_type": "local", "disk_bus": "foo"}]);
         let text = "Block Device Mapping is invalid: The provided disk bus foo is not valid.";
         assert_eq!(asked(Some(IMAGE), bus), Err(text.to_owned()));
+        let kind = json!([{"source_type": "blank", "destination_type": "local", "device_type": "tape"}]);
+        refused(Some(IMAGE), kind, "The provided device type tape is not valid.");
         assert_eq!(asked(None, json!([])), Err("Missing imageRef attribute".to_owned()));
     }
 }

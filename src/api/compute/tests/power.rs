@@ -92,6 +92,7 @@ async fn diagnostics_have_two_shapes() {
             bus: DiskBus::Virtio,
             target: "vda".into(),
             serial: None,
+            name: None,
             boot_order: None,
             read_only: false,
         }],

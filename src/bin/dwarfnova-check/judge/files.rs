@@ -53,17 +53,21 @@ fn strays(facts: &Facts, verdict: &mut Verdict) {
 }
 
 /// The files that a server should have.
-fn wanted(server: &Server) -> BTreeSet<&'static str> {
-    let mut wanted: BTreeSet<&str> = ["disk"].into();
-    wanted.extend((server.ephemeral_gib > 0).then_some("disk.eph0"));
-    wanted.extend((server.swap_mib > 0).then_some("disk.swap"));
+fn wanted(server: &Server) -> BTreeSet<String> {
+    let mut wanted = vec!["disk"];
+    wanted.extend((server.swap_disk() > 0).then_some("disk.swap"));
     wanted.extend(server.config_drive.then_some("disk.config"));
     if let Some(rescue) = &server.rescue {
-        wanted.insert("disk.config.rescue");
+        wanted.push("disk.config.rescue");
         // A rescue CD is a base.
         wanted.extend((rescue["image_format"] != "iso").then_some("disk.rescue"));
     }
-    wanted
+    wanted.into_iter().map(str::to_owned).chain(ephemeral(server)).collect()
+}
+
+/// The names of the server's ephemeral disks.
+fn ephemeral(server: &Server) -> impl Iterator<Item = String> {
+    (0..server.ephemeral_disks().len()).map(|number| format!("disk.eph{number}"))
 }
 
 fn of_server(facts: &Facts, server: &Server, verdict: &mut Verdict) {
@@ -95,8 +99,9 @@ fn of_server(facts: &Facts, server: &Server, verdict: &mut Verdict) {
 /// Goes down from the server's overlays to their bases. Gives the layers that lie in the server's own folder.
 fn layers<'f>(facts: &'f Facts, server: &Server, folder: &str, verdict: &mut Verdict) -> BTreeSet<&'f str> {
     let mut own = BTreeSet::new();
-    let top = top_layer(facts, &server.id);
-    for disk in ["disk", "disk.rescue"].into_iter().chain(top.as_deref()) {
+    let tops: Vec<String> =
+        ephemeral(server).filter_map(|disk| top_layer(facts, &server.id, &disk)).collect();
+    for disk in ["disk", "disk.rescue"].into_iter().chain(tops.iter().map(String::as_str)) {
         let name = format!("{folder}/{disk}");
         let Some(entry) = facts.tree.entries.get(&name) else { continue };
         own.extend(facts.tree.list(folder).find(|file| *file == disk && disk.contains(".layer-")));
@@ -162,11 +167,11 @@ fn layers<'f>(facts: &'f Facts, server: &Server, folder: &str, verdict: &mut Ver
     own
 }
 
-/// The uppermost layer that resizes put over the ephemeral disk.
-pub fn top_layer(facts: &Facts, server: &str) -> Option<String> {
-    let number = |name: &str| name.strip_prefix("disk.eph0.layer-")?.parse::<i64>().ok();
+/// The uppermost layer that resizes put over an ephemeral disk.
+pub fn top_layer(facts: &Facts, server: &str, disk: &str) -> Option<String> {
+    let number = |name: &str| name.strip_prefix(disk)?.strip_prefix(".layer-")?.parse::<i64>().ok();
     let top = facts.tree.list(&format!("servers/{server}")).filter_map(number).max()?;
-    Some(format!("disk.eph0.layer-{top}"))
+    Some(format!("{disk}.layer-{top}"))
 }
 
 fn sizes(facts: &Facts, server: &Server, folder: &str, verdict: &mut Verdict) {
@@ -179,11 +184,12 @@ fn sizes(facts: &Facts, server: &Server, folder: &str, verdict: &mut Verdict) {
             format!("{size} bytes large, not {} GiB", server.disk_gib)
         });
     }
-    let raw = [("disk.eph0", server.ephemeral_gib * GIB), ("disk.swap", server.swap_mib * MIB)];
-    for (name, expected) in raw {
-        let Some(Entry { bytes, .. }) = entry(name) else { continue };
+    let blank = ephemeral(server).zip(server.ephemeral_disks().into_iter().map(|gib| gib * GIB));
+    for (name, expected) in blank.chain([("disk.swap".to_owned(), server.swap_disk() * MIB)]) {
+        let Some(Entry { bytes, .. }) = entry(&name) else { continue };
         // Above it may be a layer of another size, and no resize takes from a disk.
-        let grown = name == "disk.eph0" && (top_layer(facts, &server.id).is_some() || *bytes > expected);
+        let grown =
+            name != "disk.swap" && (top_layer(facts, &server.id, &name).is_some() || *bytes > expected);
         verdict.unless(*bytes == expected || expected == 0 || grown, 7, &format!("{folder}/{name}"), || {
             format!("{bytes} bytes large, not {expected}")
         });

@@ -197,6 +197,12 @@ fn disks(facts: &Facts, server: &Server) -> Vec<(String, String, String)> {
     let bus = property("hw_disk_bus").filter(known).unwrap_or("virtio");
     let cd_bus = property("hw_cdrom_bus").filter(known);
     let drive_bus = cd_bus.unwrap_or(if bus == "virtio" { bus } else { "sata" });
+    let wished = |disk: &'_ serde_json::Value| {
+        let wish = disk["bus"].as_str().filter(|bus| *bus == "virtio" || known(bus));
+        wish.unwrap_or(bus).to_owned()
+    };
+    let wishes = &server.disks;
+    let root_bus = wished(&wishes["root"]);
     let file = |name: &str| facts.tree.path(&format!("servers/{}/{name}", server.id));
     let base = |image: Option<&str>| facts.tree.path(&format!("bases/{}", image.unwrap_or_default()));
     let system = rescue.map(|rescue| {
@@ -209,25 +215,28 @@ fn disks(facts: &Facts, server: &Server) -> Vec<(String, String, String)> {
     let mut devices = Devices::default();
     if let Some((path, format, is_cd)) = system.clone().filter(|_| !named) {
         devices.add(if is_cd { cd_bus.unwrap_or("sata") } else { bus }, path, format);
-        devices.add(bus, file("disk"), "qcow2");
+        devices.add(&root_bus, file("disk"), "qcow2");
         devices.add(drive_bus, file("disk.config.rescue"), "raw");
         return devices.found;
     }
-    devices.add(bus, file("disk"), "qcow2");
-    if server.ephemeral_gib > 0 {
-        match super::files::top_layer(facts, &server.id) {
-            Some(layer) => devices.add(bus, file(&layer), "qcow2"),
-            None => devices.add(bus, file("disk.eph0"), "raw"),
+    devices.add(&root_bus, file("disk"), "qcow2");
+    for number in 0..server.ephemeral_disks().len() {
+        let on = wished(&wishes["ephemeral"][number]);
+        let name = format!("disk.eph{number}");
+        match super::files::top_layer(facts, &server.id, &name) {
+            Some(layer) => devices.add(&on, file(&layer), "qcow2"),
+            None => devices.add(&on, file(&name), "raw"),
         }
     }
-    if server.swap_mib > 0 {
-        devices.add(bus, file("disk.swap"), "raw");
+    if server.swap_disk() > 0 {
+        devices.add(&wished(&wishes["swap"]), file("disk.swap"), "raw");
     }
     if server.image_format.as_deref() == Some("iso") {
         devices.add(cd_bus.unwrap_or("sata"), base(server.image.as_deref()), "raw");
     }
     if server.config_drive {
-        devices.add(drive_bus, file("disk.config"), "raw");
+        let on = cd_bus.unwrap_or(if root_bus == "virtio" { "virtio" } else { "sata" });
+        devices.add(on, file("disk.config"), "raw");
     }
     if let Some((path, format, is_cd)) = system {
         let asked = of_rescue("hw_rescue_bus").filter(|bus| *bus == "virtio" || known(bus));

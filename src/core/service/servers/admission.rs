@@ -6,6 +6,7 @@ use crate::core::ids::ProjectId;
 use crate::core::image::{Image, Status};
 use crate::core::quota::{Limits, Resource};
 use crate::core::server::create::{CreateServer, LocalDisks};
+use crate::core::server::disks::ephemeral_sizes;
 use crate::core::server::image_meta;
 use crate::core::server::node::{Claim, Node};
 use crate::core::server::{InjectedFile, Server, ServerFlavor, ServerKey};
@@ -167,12 +168,11 @@ pub fn check_fit(image: &Image, flavor: &ServerFlavor, actor: &Actor) -> Result<
     Ok(())
 }
 
-/// Whether the disks that are asked for are those that the flavor gives: one ephemeral disk and one for swapping, if any.
+/// Whether the flavor has as much as the disks that are asked for take.
 pub fn check_local_disks(disks: &LocalDisks, flavor: &ServerFlavor) -> Result<()> {
     let invalid = |details: &str| Error::invalid(format!("Block Device Mapping is Invalid: {details}"));
-    let sizes = disks.ephemeral.iter().map(|size| size.unwrap_or(flavor.ephemeral_gib));
-    let ephemeral = sizes.fold(0, u64::saturating_add);
-    if ephemeral > flavor.ephemeral_gib {
+    let sizes = ephemeral_sizes(&disks.ephemeral, flavor.ephemeral_gib);
+    if sizes.into_iter().fold(0, u64::saturating_add) > flavor.ephemeral_gib {
         return Err(Error::invalid(
             "Ephemeral disks requested are larger than the instance type allows. If no size is given in one block \
              device mapping, flavor ephemeral size will be used.",
@@ -181,27 +181,11 @@ pub fn check_local_disks(disks: &LocalDisks, flavor: &ServerFlavor) -> Result<()
     if disks.swap.len() > 1 {
         return Err(invalid("More than one swap drive requested."));
     }
-    let swap = disks.swap.first().copied().flatten().filter(|size| *size > 0);
-    if swap.is_some_and(|size| size > flavor.swap_mib) {
+    if disks.swap.first().and_then(|disk| disk.size).is_some_and(|size| size > flavor.swap_mib) {
         return Err(Error::invalid("Swap drive requested is larger than instance type allows."));
     }
     if disks.count > LOCAL_DISKS {
         return Err(invalid("You specified more local devices than the limit allows"));
-    }
-    if disks.ephemeral.len() > 1 {
-        return Err(invalid("More than one ephemeral disk is not supported by this cloud."));
-    }
-    if !disks.ephemeral.is_empty() && ephemeral < flavor.ephemeral_gib {
-        return Err(invalid(&format!(
-            "An ephemeral disk smaller than that of the flavor ({} GiB) is not supported by this cloud.",
-            flavor.ephemeral_gib
-        )));
-    }
-    if swap.is_some_and(|size| size < flavor.swap_mib) {
-        return Err(invalid(&format!(
-            "A swap drive smaller than that of the flavor ({} MiB) is not supported by this cloud.",
-            flavor.swap_mib
-        )));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use crate::core::ids::{self, ProjectId, ServerId};
 use crate::core::image::Image;
 use crate::core::secret::Secret;
 use crate::core::server::create::{CreateServer, CreatedServers};
+use crate::core::server::disks::OwnDisks;
 use crate::core::server::image_meta;
 use crate::core::server::naming;
 use crate::core::server::node::{Claim, Node};
@@ -165,8 +166,17 @@ impl Request {
             image_id: Some(found.image.id),
             image_format: found.image.boot_format().map(str::to_owned),
             root_device_name: Some(
-                naming::root_device(property("hw_disk_bus"), property("hw_machine_type")).to_owned(),
+                naming::root_device(
+                    command.local_disks.root.bus.as_deref().or(property("hw_disk_bus")),
+                    property("hw_machine_type"),
+                )
+                .to_owned(),
             ),
+            disks: OwnDisks {
+                root: command.local_disks.root.clone(),
+                ephemeral: command.local_disks.ephemeral.clone(),
+                swap: command.local_disks.swap.first().cloned().unwrap_or_default(),
+            },
             config_drive: command.config_drive == Some(true)
                 || node.force_config_drive
                 || property("img_config_drive") == Some("mandatory"),

@@ -7,6 +7,8 @@ mod addresses;
 mod admission;
 mod create;
 pub mod diagnostics;
+#[cfg(test)]
+mod disk_tests;
 mod events;
 mod groups;
 mod labels;

@@ -1,11 +1,11 @@
 //! The use cases on a host in memory: what is admitted, what is refused and in which words, and what is recorded.
 
-use super::{ActionQuery, Among, Destination, ResetTo};
+use super::{ActionQuery, Among, ResetTo};
 use crate::core::Kind;
 use crate::core::clock::micros_naive;
 use crate::core::ids::ServerId;
-use crate::core::port::{Networking, NicRequest};
-use crate::core::server::create::{CreateServer, LocalDisks, MetadataChange, UpdateServer};
+use crate::core::port::Networking;
+use crate::core::server::create::{CreateServer, MetadataChange, UpdateServer};
 use crate::core::server::node::{Capacity, Node};
 use crate::core::server::query::{Column, Deleted, Direction, Filter, Scope, ServerQuery, SortKey};
 use crate::core::server::state::VmState;
@@ -14,7 +14,7 @@ use crate::core::workflow::testing::{Bench, Process, actor, admin, everything, o
 use crate::core::workflow::tests::rebuild;
 use crate::store::{StoreError, server_usage};
 
-async fn refusal(process: &Process, command: CreateServer) -> (Kind, String) {
+pub(super) async fn refusal(process: &Process, command: CreateServer) -> (Kind, String) {
     let error = process.servers.create(&owner(), command).await.unwrap_err();
     (error.kind(), error.message().to_owned())
 }
@@ -219,82 +219,6 @@ async fn images_with_wrong_properties_are_refused_and_others_get_what_they_ask_f
 }
 
 /// What a request says of the sizes of some disks.
-type Sizes = &'static [Option<u64>];
-
-#[tokio::test]
-async fn disks_that_are_asked_for_are_those_of_the_flavor() {
-    let bench = Bench::new();
-    let process = bench.start().await;
-    let disks = |ephemeral: &[Option<u64>], swap: &[Option<u64>]| {
-        let count = 1 + ephemeral.len() + swap.len();
-        let local_disks = LocalDisks { count, ephemeral: ephemeral.to_vec(), swap: swap.to_vec() };
-        CreateServer { local_disks, ..bench.command("web") }
-    };
-    // The flavor has 1 GiB and 64 MiB.
-    let granted: [(Sizes, Sizes); 4] =
-        [(&[Some(1)], &[Some(64)]), (&[None], &[None]), (&[], &[Some(64)]), (&[Some(1)], &[])];
-    for (ephemeral, swap) in granted {
-        process.create(disks(ephemeral, swap)).await;
-    }
-    let refused: [(Sizes, Sizes, &str); 4] = [
-        (
-            &[Some(2)],
-            &[],
-            "Ephemeral disks requested are larger than the instance type allows. If no size is given in one block \
-             device mapping, flavor ephemeral size will be used.",
-        ),
-        (&[], &[Some(65)], "Swap drive requested is larger than instance type allows."),
-        (&[], &[None, None], "Block Device Mapping is Invalid: More than one swap drive requested."),
-        (
-            &[],
-            &[Some(8)],
-            "Block Device Mapping is Invalid: A swap drive smaller than that of the flavor (64 MiB) is not supported \
-             by this cloud.",
-        ),
-    ];
-    for (ephemeral, swap, words) in refused {
-        assert_eq!(refusal(&process, disks(ephemeral, swap)).await, (Kind::Invalid, words.to_owned()));
-    }
-    let large = |ephemeral: &[Option<u64>]| CreateServer {
-        flavor_id: crate::core::workflow::testing::LARGE.into(),
-        ..disks(ephemeral, &[])
-    };
-    let (_, words) = refusal(&process, large(&[Some(1)])).await;
-    assert!(words.contains("An ephemeral disk smaller than that of the flavor (2 GiB)"), "{words}");
-    let (_, words) = refusal(&process, large(&[Some(1), Some(1)])).await;
-    assert!(words.contains("More than one ephemeral disk is not supported"), "{words}");
-}
-
-#[tokio::test]
-async fn a_config_drive_tells_where_nics_with_tags_are() {
-    let bench = Bench::new();
-    let process = bench.start().await;
-    let network = process.store.read::<_, StoreError, _>(|c| {
-        Ok(c.query_row("SELECT id FROM network", [], |row| row.get::<_, String>(0))?)
-    });
-    let network = network.await.unwrap().parse().ok();
-    let nic =
-        |tag: Option<&str>| NicRequest { network, tag: tag.map(str::to_owned), ..NicRequest::default() };
-    let networks = Networking::List(vec![nic(None), nic(Some("back"))]);
-    let id = process.create(CreateServer { networks, ..bench.command("web") }).await;
-    process.tasks.settled().await.unwrap();
-    let mac = process.servers.show(&owner(), id).await.unwrap().nics[1].mac.to_string();
-    let told = format!(r#""type":"nic","mac":"{mac}","bus":"pci","address":"0000:02:00.0","tags":["back"]"#);
-    let tells = || {
-        let drive = bench.storage.inventory()[&id].config_drive.clone().unwrap();
-        String::from_utf8_lossy(&drive).matches(&told).count()
-    };
-    assert!(tells() > 1, "in each version that has devices");
-    process.servers.rebuild(&owner(), id, rebuild(&bench)).await.unwrap();
-    process.tasks.settled().await.unwrap();
-    assert!(tells() > 1);
-    process.servers.shelve(&owner(), id).await.unwrap();
-    process.tasks.settled().await.unwrap();
-    process.servers.unshelve(&owner(), id, Destination::default()).await.unwrap();
-    process.tasks.settled().await.unwrap();
-    assert!(tells() > 1);
-}
-
 #[tokio::test]
 async fn a_server_without_room_ends_in_error_and_can_be_deleted() {
     let capacity = Capacity { cores: 8, ram_mib: 100, disk_mib: 1 << 20 };

@@ -1,13 +1,14 @@
-//! Hardware that images ask for and this host does not have.
+//! Hardware that images and creators ask for and this host does not have.
 
 use super::{machine_properties, named_bus, nic_model, text, video};
 use crate::core::server::Server;
+use crate::core::server::disks::ROOT;
 use crate::core::server::image_meta::{self, word};
 
 /// A property of an image, whether it matters for a server, and whether this host has what it names.
 type Wish = (&'static str, bool, fn(&str) -> bool);
 
-/// What the server's image, or the one that it is rescued with, asks for and this host does not have. A server that was made
+/// What the server's image, or the one that it is rescued with, or its creator asks for and this host does not have. A server that was made
 /// all the same, in earlier times, has the usual hardware in its place.
 pub fn unsupported(server: &Server) -> Option<String> {
     let properties = machine_properties(server);
@@ -32,6 +33,11 @@ pub fn unsupported(server: &Server) -> Option<String> {
             "Requested hardware '{wanted}' is not supported by the 'libvirt' virt driver (image property {name})"
         ));
     }
+    if let Some((wanted, key)) = unsupported_disk(server) {
+        return Some(format!(
+            "Requested hardware '{wanted}' is not supported by the 'libvirt' virt driver (block device {key})"
+        ));
+    }
     let rescue = &server.rescue.as_ref()?.image_properties;
     if let Some(device) =
         text(rescue, "hw_rescue_device").filter(|device| !["cdrom", "disk"].contains(device))
@@ -42,9 +48,22 @@ pub fn unsupported(server: &Server) -> Option<String> {
     Some(format!("Requested rescue bus '{bus}' is not supported by the 'libvirt' virt driver"))
 }
 
+/// What was asked for a disk of the server that this host does not have, and the key under which it was asked for.
+fn unsupported_disk(server: &Server) -> Option<(&str, &'static str)> {
+    let is_cd = server.image_format.as_deref() == Some("iso");
+    server.disks.wishes().find_map(|(name, wish)| {
+        let bus = wish.bus.as_deref().filter(|bus| named_bus(Some(bus)).is_none());
+        // What an ISO image is the root disk of is a drive with the CD in it, and an empty disk besides.
+        let fits = |kind: &str| kind == "disk" || (kind == "cdrom" && name == ROOT && is_cd);
+        let kind = wish.device_type.as_deref().filter(|kind| !fits(kind));
+        bus.map(|bus| (bus, "disk_bus")).or(kind.map(|kind| (kind, "device_type")))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::server::disks::OwnDisks;
     use crate::core::server::{Rescue, sample};
     use std::collections::BTreeMap;
 
@@ -98,5 +117,32 @@ mod tests {
         );
         assert!(rescued("hw_rescue_bus", "xen").is_some());
         assert_eq!(rescued("hw_rescue_bus", "usb"), None);
+    }
+
+    #[test]
+    fn disks_that_this_host_has_not_are_named() {
+        let with = |change: fn(&mut OwnDisks)| {
+            let mut server = sample();
+            change(&mut server.disks);
+            unsupported(&server)
+        };
+        let words = |wanted: &str, key: &str| {
+            Some(format!(
+                "Requested hardware '{wanted}' is not supported by the 'libvirt' virt driver (block device {key})"
+            ))
+        };
+        assert_eq!(with(|disks| disks.root.bus = Some("usb".into())), None);
+        assert_eq!(with(|disks| disks.root.device_type = Some("disk".into())), None);
+        assert_eq!(with(|disks| disks.root.bus = Some("xen".into())), words("xen", "disk_bus"));
+        assert_eq!(with(|disks| disks.swap.wish.bus = Some("fdc".into())), words("fdc", "disk_bus"));
+        assert_eq!(with(|disks| disks.root.device_type = Some("lun".into())), words("lun", "device_type"));
+        assert_eq!(
+            with(|disks| disks.root.device_type = Some("cdrom".into())),
+            words("cdrom", "device_type")
+        );
+        let mut server = sample();
+        server.image_format = Some("iso".into());
+        server.disks.root.device_type = Some("cdrom".into());
+        assert_eq!(unsupported(&server), None);
     }
 }

@@ -5,11 +5,12 @@ use super::{FakeDomain, FakeHypervisor, Manners, connected, failed};
 use crate::core::ids::ServerId;
 use crate::core::secret::Secret;
 use crate::host::faults::{Call, Failure};
-use crate::host::hypervisor::spec::DomainSpec;
+use crate::host::hypervisor::spec::{DiskBus, DomainSpec};
 use crate::host::hypervisor::statistics::Statistics;
-use crate::host::hypervisor::{Copying, DomainState, HostEvent, HostFacts, Hypervisor, HypervisorError};
+use crate::host::hypervisor::{
+    BusAddress, Copying, DeviceAddresses, DomainState, HostEvent, HostFacts, Hypervisor, HypervisorError,
+};
 use async_trait::async_trait;
-use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use tokio::sync::broadcast;
@@ -218,12 +219,18 @@ impl Hypervisor for FakeHypervisor {
         .await
     }
 
-    async fn nic_addresses(&self, id: ServerId) -> Result<BTreeMap<String, String>, HypervisorError> {
-        self.call(Call::NicAddresses, |inner, _| {
-            let Some(domain) = inner.host.domains.get(&id) else { return Ok(BTreeMap::new()) };
+    async fn device_addresses(&self, id: ServerId) -> Result<DeviceAddresses, HypervisorError> {
+        self.call(Call::DeviceAddresses, |inner, _| {
+            let Some(domain) = inner.host.domains.get(&id) else { return Ok(DeviceAddresses::default()) };
             let spec = domain.started_with.as_ref().unwrap_or(&domain.spec);
-            let nics = (1..).zip(&spec.nics);
-            Ok(nics.map(|(bus, nic)| (nic.mac.clone(), format!("0000:{bus:02x}:00.0"))).collect())
+            let address = |number: usize| format!("0000:{number:02x}:00.0");
+            let nics = (1..).zip(&spec.nics).map(|(number, nic)| (nic.mac.clone(), address(number)));
+            let disks = (0x40..).zip(&spec.disks).filter_map(|(number, disk)| {
+                let place = (disk.bus == DiskBus::Virtio)
+                    .then(|| BusAddress { bus: "pci", address: address(number) });
+                Some((disk.name.clone()?, place))
+            });
+            Ok(DeviceAddresses { nics: nics.collect(), disks: disks.collect() })
         })
         .await
     }

@@ -12,12 +12,12 @@ use crate::host::hypervisor::spec::{
 };
 use crate::host::net::tap_name;
 use document::{
-    Amount, BackingFormat, BackingStore, Boot, Channel, ChannelTarget, Clock, Controller, Cpu, DeviceTarget,
-    Devices, Disk, DiskDriver, DiskTarget, Domain, Empty, Enabled, Features, FileSource, FirmwareFeature,
-    FirmwareFeatures, Graphics, Input, InstanceMark, Interface, Kind, Log, Mac, MemBalloon, Metadata, Mode,
-    Mtu, NetworkSource, Os, OsType, PanicNotifier, PortTarget, PowerManagement, Rng, RngBackend,
-    SecurityLabel, Serial, SocketSource, State, StatsPeriod, SysInfo, SysInfoEntry, SysInfoSystem, Timer,
-    Topology, Video,
+    Alias, Amount, BackingFormat, BackingStore, Boot, Channel, ChannelTarget, Clock, Controller, Cpu,
+    DeviceTarget, Devices, Disk, DiskDriver, DiskTarget, Domain, Empty, Enabled, Features, FileSource,
+    FirmwareFeature, FirmwareFeatures, Graphics, Input, InstanceMark, Interface, Kind, Log, Mac, MemBalloon,
+    Metadata, Mode, Mtu, NetworkSource, Os, OsType, PanicNotifier, PortTarget, PowerManagement, Rng,
+    RngBackend, SecurityLabel, Serial, SocketSource, State, StatsPeriod, SysInfo, SysInfoEntry,
+    SysInfoSystem, Timer, Topology, Video,
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +26,9 @@ use uuid::Uuid;
 
 /// The namespace of our metadata element, the mark by which we know a domain as ours.
 pub const MARK_NAMESPACE: &str = "urn:dwarfnova:domain:1";
+
+/// What libvirt wants in front of the names that others than itself give to devices.
+pub const ALIAS_PREFIX: &str = "ua-";
 
 /// What guests run under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -266,6 +269,7 @@ fn disk_element(disk: &DiskSpec, rendering: &Rendering) -> Disk {
         read_only: (cdrom || disk.read_only).then_some(Empty {}),
         serial: disk.serial.clone(),
         boot: disk.boot_order.map(|order| Boot { order }),
+        alias: disk.name.as_ref().map(|name| Alias { name: format!("{ALIAS_PREFIX}{name}") }),
     }
 }
 

@@ -23,6 +23,7 @@ fn spec() -> DomainSpec {
             bus: DiskBus::Virtio,
             target: "vda".into(),
             serial: None,
+            name: None,
             boot_order: Some(1),
             read_only: false,
         }],
@@ -72,6 +73,24 @@ fn plain_guest_under_emulation() {
 }
 
 #[test]
+fn a_guest_whose_owner_chose_its_disks() {
+    let mut spec = spec();
+    spec.disks[0].name = Some("root".into());
+    for (bus, target) in [(DiskBus::Scsi, "sda"), (DiskBus::Usb, "sdb"), (DiskBus::Sata, "sdc")] {
+        spec.disks.push(DiskSpec {
+            path: format!("/var/lib/dwarfnova/servers/1/disk.{target}").into(),
+            format: DiskFormat::Raw,
+            bus,
+            target: target.into(),
+            name: (bus != DiskBus::Sata).then(|| format!("ephemeral{}", spec.disks.len() - 1)),
+            boot_order: None,
+            ..spec.disks[0].clone()
+        });
+    }
+    golden("chosen_disks.xml", &spec, &rendering(VirtType::Qemu));
+}
+
+#[test]
 fn guest_of_an_ordinary_user() {
     let spec = DomainSpec { nics: vec![nic(NicAttachment::User)], ..spec() };
     golden("user_mode.xml", &spec, &rendering(VirtType::Qemu));
@@ -89,6 +108,7 @@ fn full_guest_under_kvm() {
         bus: DiskBus::Sata,
         target: "sda".into(),
         serial: None,
+        name: None,
         boot_order: None,
         read_only: true,
     });
@@ -99,6 +119,7 @@ fn full_guest_under_kvm() {
         bus: DiskBus::Scsi,
         target: "sdb".into(),
         serial: Some("aaaaaaaa-bbbb-4ccc-8d".into()),
+        name: None,
         boot_order: Some(2),
         read_only: false,
     });

@@ -15,7 +15,9 @@ use crate::host::disk::inspect::InspectError;
 use crate::host::disk::{self, Layer};
 use crate::host::hypervisor::spec::DomainSpec;
 use crate::host::hypervisor::statistics::Statistics;
-use crate::host::hypervisor::{Copying, DomainState, HostEvent, HostFacts, Hypervisor, HypervisorError};
+use crate::host::hypervisor::{
+    Copying, DeviceAddresses, DomainState, HostEvent, HostFacts, Hypervisor, HypervisorError,
+};
 use async_trait::async_trait;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -398,9 +400,9 @@ impl Hypervisor for LibvirtHost {
         self.connection.call(call, move |connect| all_domains(connect, owner, &ownership)).await
     }
 
-    async fn nic_addresses(&self, id: ServerId) -> Result<BTreeMap<String, String>, HypervisorError> {
-        let call = Call { name: "nic_addresses", seconds: 10, lane: Lane::Slow };
-        self.with_domain(id, call, devices::nic_addresses).await.map(Option::unwrap_or_default)
+    async fn device_addresses(&self, id: ServerId) -> Result<DeviceAddresses, HypervisorError> {
+        let call = Call { name: "device_addresses", seconds: 10, lane: Lane::Slow };
+        self.with_domain(id, call, devices::device_addresses).await.map(Option::unwrap_or_default)
     }
 
     fn events(&self) -> broadcast::Receiver<HostEvent> {

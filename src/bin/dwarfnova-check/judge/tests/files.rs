@@ -91,6 +91,28 @@ fn i7_sizes_and_formats() {
         facts.rows.servers[0].swap_mib = 64;
         add_file(facts, &format!("servers/{SERVER}/disk.swap"));
     });
+    let several = |facts: &mut Facts, sizes: [u64; 2]| {
+        facts.rows.servers[0].ephemeral_gib = 3;
+        facts.rows.servers[0].disks = json!({
+            "ephemeral": [{"size": 1}, {"size": 2, "bus": "scsi", "tag": "t"}], "swap": {},
+        });
+        for (number, gib) in sizes.into_iter().enumerate() {
+            let name = format!("servers/{SERVER}/disk.eph{number}");
+            add_file(facts, &name);
+            facts.tree.entries.get_mut(&name).unwrap().bytes = gib << 30;
+            reshape(facts, |shape| {
+                let path = format!("/state/servers/{SERVER}/disk.eph{number}");
+                let target = ["vdb", "sda"][number].to_owned();
+                shape.disks.push(Disk { target, path, format: "raw".into(), ..shape.disks[0].clone() });
+                shape.disks[1 + number].below.clear();
+            });
+        }
+        for usage in &mut facts.rows.usage {
+            usage.disk_mib += 3 * 1024;
+        }
+    };
+    assert_eq!(broken(|facts| several(facts, [1, 2])), [].into());
+    finds(7, |facts| several(facts, [1, 1]));
 }
 
 #[test]

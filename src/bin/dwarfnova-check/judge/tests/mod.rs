@@ -129,7 +129,7 @@ fn rows() -> Rows {
     };
     Rows {
         installation: OURS.into(),
-        schema: 4,
+        schema: 5,
         servers: vec![server(), gone],
         ports: vec![Port {
             id: PORT.into(),

@@ -221,6 +221,8 @@ pub struct Disk {
     pub serial: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot: Option<Boot>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<Alias>,
 }
 
 #[derive(Serialize)]
@@ -275,6 +277,12 @@ pub struct DiskTarget {
     pub dev: String,
     #[serde(rename = "@bus")]
     pub bus: &'static str,
+}
+
+#[derive(Serialize)]
+pub struct Alias {
+    #[serde(rename = "@name")]
+    pub name: String,
 }
 
 #[derive(Serialize)]
