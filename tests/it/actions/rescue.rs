@@ -63,7 +63,7 @@ fn a_rescued_server_is_looked_after_and_comes_back() {
     let image = http.image("guest", &guest_image());
     let rescue_image = http.image("rescue", &guest_image());
     let network = http.get("/network/v2.0/networks").expect(200)["networks"][0]["id"].clone();
-    let flavor = json!({"flavor": {"id": "43", "name": "scratch", "ram": 64, "vcpus": 1, "disk": 1,
+    let flavor = json!({"flavor": {"id": "43", "name": "scratch", "ram": 128, "vcpus": 1, "disk": 1,
         "OS-FLV-EXT-DATA:ephemeral": 2}});
     http.compute(Method::POST, "/flavors", 1, Some(&flavor)).expect(200);
     let root = json!({"uuid": image, "source_type": "image", "destination_type": "local", "boot_index": 0,
@@ -124,7 +124,7 @@ fn a_rescued_server_is_looked_after_and_comes_back() {
     http.wait_for(id, "ACTIVE", 120);
     let log = ready(&http, id, 3);
     assert!(log.contains("boots=2"), "{log}");
-    let own = [("vda", "disk"), ("sda", "disk.eph0"), ("vdb", "disk.eph1"), ("vdc", "disk.config")];
+    let own = [("vda", "disk"), ("vdb", "disk.eph1"), ("vdc", "disk.config"), ("sda", "disk.eph0")];
     assert_eq!(disks(&daemon), named(&own));
     let mut serial = Serial::open(&daemon.state(), id);
     assert!(serial.log_in("own password"));

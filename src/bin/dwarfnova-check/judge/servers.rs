@@ -3,7 +3,7 @@
 use super::{Verdict, is_whole};
 use crate::facts::{Disk, Domain, Facts, Power, Server};
 use crate::xml;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const NO_STATE: i64 = 0;
 const RUNNING: i64 = 1;
@@ -125,8 +125,9 @@ fn shape(facts: &Facts, server: &Server, domain: &Domain, verdict: &mut Verdict)
     verdict.unless(stored.vcpus == server.vcpus, 8, &server.id, || {
         format!("{} vCPUs, not {}", stored.vcpus, server.vcpus)
     });
-    let expected = disks(facts, server);
-    let found: Vec<(String, String, String)> = stored.disks.iter().map(names).collect();
+    // libvirt puts those on one bus together.
+    let expected: BTreeSet<_> = disks(facts, server).into_iter().collect();
+    let found: BTreeSet<_> = stored.disks.iter().map(names).collect();
     verdict.unless(found == expected, 8, &server.id, || {
         format!("the domain's disks are {found:?}, not {expected:?}")
     });
