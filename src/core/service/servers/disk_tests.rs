@@ -111,7 +111,7 @@ async fn config_drives_tell_where_devices_with_tags_are() {
     let swap = DiskWish { tag: Some("scratch".into()), bus: Some("sata".into()), ..DiskWish::default() };
     let swap = vec![BlankDisk { size: None, wish: swap }];
     let local_disks = LocalDisks { count: 2, root, swap, ..LocalDisks::default() };
-    let id = process.create(CreateServer { networks, local_disks, ..bench.command("web") }).await;
+    let id = process.create(CreateServer { local_disks, networks, ..bench.command("web") }).await;
     process.tasks.settled().await.unwrap();
     let mac = process.servers.show(&owner(), id).await.unwrap().nics[1].mac.to_string();
     let nic = format!(r#""type":"nic","mac":"{mac}","bus":"pci","address":"0000:02:00.0","tags":["back"]"#);
