@@ -164,6 +164,7 @@ pub async fn start_on(
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{}", listener.local_addr()?);
     services.images.recover().await?;
+    services.node.register_services().await?;
     first_start(&services, state_dir, &url).await?;
     tokio::spawn(services.images.clone().upkeep(shutdown.soft.clone()));
     tokio::spawn(reconciler.run(shutdown.soft.clone()));

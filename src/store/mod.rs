@@ -16,6 +16,7 @@ pub mod keypairs;
 mod listing;
 mod migrate;
 pub mod networks;
+pub mod node;
 pub mod ports;
 pub mod quotas;
 pub mod rows;

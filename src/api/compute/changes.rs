@@ -113,6 +113,8 @@ pub enum Input {
     QuotaSetUpdate,
     QuotaClassSetUpdate,
     UsageQuery,
+    /// What is done to a service, before services had paths of their own.
+    ServiceAction,
     ServicesQuery,
     HypervisorsQuery,
     HypervisorQuery,
@@ -188,8 +190,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
     },
     Entry {
         minor: 11,
-        what: "Services tell whether they were forced down.",
-        changes: &[Shown(&[Resource::Service], &["forced_down"])],
+        what: "Services can be forced down, and tell it.",
+        changes: &[
+            Shown(&[Resource::Service], &["forced_down"]),
+            Accepted(&[Input::ServiceAction], &["forced_down"]),
+        ],
     },
     Entry {
         minor: 14,

@@ -6,7 +6,7 @@ use super::request;
 use super::schema::query::{LIMIT, MARKER, NONE, Parameters, single};
 use super::schema::types::{BOOLEAN, STRING};
 use super::schema::wire;
-use super::services::{IdView, Ids};
+use super::services::{IdView, Ids, enabled_or_disabled, up_or_down};
 use crate::api::call::{Call, Outcome, Reply};
 use crate::api::error::Fault;
 use crate::api::version::shape::{Shape, Writer};
@@ -44,7 +44,7 @@ pub struct HypervisorView<'a> {
     pub hardware: Option<&'a Hardware>,
     /// Told with its servers.
     pub servers: Option<&'a [Server]>,
-    /// The words of `uptime`, where the view has them.
+    /// The words of `uptime`, where the view has them and the service is not taken for dead.
     pub uptime: Option<&'a str>,
     pub shape: &'static Shape,
 }
@@ -59,8 +59,9 @@ impl Serialize for HypervisorView<'_> {
         let mut out = Writer::new(serializer.serialize_map(None)?, self.shape);
         out.field("id", &IdView { ids: ids(self.rows), as_uuid })?;
         out.field("hypervisor_hostname", &self.rows.name)?;
-        out.field("state", "up")?;
-        out.field("status", "enabled")?;
+        let service = &self.rows.standing.compute;
+        out.field("state", up_or_down(service))?;
+        out.field("status", enabled_or_disabled(service))?;
         if let Some(servers) =
             self.servers.filter(|servers| !servers.is_empty() || self.shape.newest("servers"))
         {
@@ -69,7 +70,9 @@ impl Serialize for HypervisorView<'_> {
         if let Some(hardware) = self.hardware {
             self.details(&mut out, hardware)?;
         }
-        out.optional("uptime", self.uptime.as_ref())?;
+        if self.hardware.is_some() || self.uptime.is_some() {
+            out.field("uptime", &self.uptime)?;
+        }
         out.end()
     }
 }
@@ -82,7 +85,8 @@ impl HypervisorView<'_> {
         // Guests and clients reach this host through its one listener; no address of its own is kept.
         out.field("host_ip", "127.0.0.1")?;
         let service = IdView { ids: Ids::of_compute(self.rows), as_uuid: self.shape.newest("id") };
-        out.field("service", &OfService { host: &self.rows.name, id: service, disabled_reason: None })?;
+        let disabled_reason = self.rows.standing.compute.disabled_reason.as_deref();
+        out.field("service", &OfService { host: &self.rows.name, id: service, disabled_reason })?;
         let cpu = json!({
             "arch": std::env::consts::ARCH,
             "model": facts.cpu_model,
@@ -130,7 +134,7 @@ fn figures(rows: &NodeRows, hardware: &Hardware) -> [(&'static str, i64); 11] {
 struct OfService<'a> {
     host: &'a str,
     id: IdView,
-    disabled_reason: Option<()>,
+    disabled_reason: Option<&'a str>,
 }
 
 #[derive(serde::Serialize)]
@@ -174,6 +178,16 @@ fn no_match(pattern: &str) -> Error {
     Error::not_found(format!("No hypervisor matching '{pattern}' could be found."))
 }
 
+/// Whether there is a hypervisor: it goes with the service that runs guests.
+fn is_there(rows: &NodeRows) -> bool {
+    !rows.standing.compute.removed
+}
+
+/// Whether it is to be taken for dead.
+fn is_down(rows: &NodeRows) -> bool {
+    rows.standing.compute.forced_down
+}
+
 fn with_servers(call: &Call) -> bool {
     call.query.get("with_servers").and_then(wire::truth).unwrap_or(false)
 }
@@ -192,7 +206,7 @@ async fn page(mut call: Call, detailed: bool) -> Outcome {
             )
             .into());
         }
-        if !rows.name.contains(pattern) {
+        if !is_there(&rows) || !rows.name.contains(pattern) {
             return Err(no_match(pattern).into());
         }
     }
@@ -201,10 +215,10 @@ async fn page(mut call: Call, detailed: bool) -> Outcome {
     }
     let node = &call.state.services.node;
     let hardware = if detailed { Some(node.hardware().await?) } else { None };
-    let words = if detailed { Some(node.uptime()?) } else { None };
+    let words = if detailed && !is_down(&rows) { Some(node.uptime()?) } else { None };
     let resource = if detailed { Resource::Hypervisor } else { Resource::HypervisorSummary };
     let mut hypervisors = Vec::new();
-    if marker.is_none() && limit > 0 {
+    if marker.is_none() && limit > 0 && is_there(&rows) {
         hypervisors.push(HypervisorView {
             rows: &rows,
             hardware: hardware.as_ref(),
@@ -239,7 +253,7 @@ async fn named(call: &Call) -> Result<NodeRows, Fault> {
         return Err(Error::invalid(format!("Invalid uuid {asked}")).into());
     }
     let rows = call.state.services.node.rows().await?;
-    if asked != own_id(call, &rows) {
+    if !is_there(&rows) || asked != own_id(call, &rows) {
         return Err(Error::not_found(format!("Hypervisor with ID '{asked}' could not be found.")).into());
     }
     Ok(rows)
@@ -250,12 +264,12 @@ pub async fn show(mut call: Call) -> Outcome {
     request::authorize(&call)?;
     let rows = named(&call).await?;
     let hardware = call.state.services.node.hardware().await?;
-    let words = call.state.services.node.uptime()?;
+    let words = if is_down(&rows) { None } else { Some(call.state.services.node.uptime()?) };
     let hypervisor = HypervisorView {
         rows: &rows,
         hardware: Some(&hardware),
         servers: with_servers(&call).then_some(rows.servers.as_slice()),
-        uptime: Some(&words),
+        uptime: words.as_deref(),
         shape: shape(Resource::Hypervisor, call.minor),
     };
     Ok(Reply::json(StatusCode::OK, &OneView { hypervisor })?)
@@ -265,6 +279,11 @@ pub async fn uptime(mut call: Call) -> Outcome {
     request::query(&mut call, &NONE)?;
     request::authorize(&call)?;
     let rows = named(&call).await?;
+    if is_down(&rows) {
+        return Err(
+            Error::invalid(format!("Compute service of {} is unavailable at this time.", rows.name)).into()
+        );
+    }
     let words = call.state.services.node.uptime()?;
     let shape = shape(Resource::HypervisorSummary, call.minor);
     let hypervisor =
@@ -277,9 +296,12 @@ pub async fn statistics(mut call: Call) -> Outcome {
     request::authorize(&call)?;
     let rows = call.state.services.node.rows().await?;
     let hardware = call.state.services.node.hardware().await?;
+    // What is off does not count.
+    let counts = is_there(&rows) && !rows.standing.compute.disabled;
+    let figures = figures(&rows, &hardware).into_iter();
     let mut sums: serde_json::Map<_, _> =
-        figures(&rows, &hardware).into_iter().map(|(key, figure)| (key.to_owned(), figure.into())).collect();
-    sums.insert("count".to_owned(), 1.into());
+        figures.map(|(key, figure)| (key.to_owned(), if counts { figure } else { 0 }.into())).collect();
+    sums.insert("count".to_owned(), i64::from(counts).into());
     Ok(Reply::json(StatusCode::OK, &Statistics { hypervisor_statistics: sums })?)
 }
 
@@ -289,7 +311,7 @@ async fn matching(mut call: Call, with_servers: bool) -> Outcome {
     request::authorize(&call)?;
     let pattern = call.params.get("id");
     let rows = call.state.services.node.rows().await?;
-    if !rows.name.contains(pattern) {
+    if !is_there(&rows) || !rows.name.contains(pattern) {
         return Err(no_match(pattern).into());
     }
     let view = HypervisorView {

@@ -65,3 +65,12 @@ pub fn project(call: &Call) -> Result<crate::core::ids::ProjectId, Error> {
         .clone()
         .ok_or_else(|| Error::new(Kind::Forbidden, "Policy doesn't allow this operation without a project."))
 }
+
+/// The id in the path where ids are numbers.
+///
+/// # Errors
+/// Invalid for any other text.
+pub fn integer_id(call: &Call) -> Result<i64, Error> {
+    let invalid = |_| Error::invalid("Invalid input received: id must be an integer");
+    call.params.get("id").parse().map_err(invalid)
+}

@@ -119,6 +119,7 @@ fn quota_routes() -> Vec<Route> {
 }
 
 fn node_routes() -> Vec<Route> {
+    const UPDATE_SERVICE: Rule = Rule::Admin("os_compute_api:os-services:update");
     const CONSOLE_TOKEN: Rule = Rule::Admin("os_compute_api:os-console-auth-tokens");
     vec![
         route!(GET "/os-console-auth-tokens/{token}", until(30), CONSOLE_TOKEN, console_auth_tokens::refuse),
@@ -126,6 +127,10 @@ fn node_routes() -> Vec<Route> {
         route!(POST "/os-server-external-events", ALWAYS,
             Rule::Service("os_compute_api:os-server-external-events:create"), external_events::create),
         route!(GET "/os-services", ALWAYS, Rule::Admin("os_compute_api:os-services:list"), services::list),
+        route!(PUT "/os-services/{id}", until(52), UPDATE_SERVICE, services::act),
+        route!(PUT "/os-services/{id}", from(53), UPDATE_SERVICE, services::update),
+        route!(DELETE "/os-services/{id}", ALWAYS, Rule::Admin("os_compute_api:os-services:delete"),
+            services::delete),
         route!(GET "/os-migrations", ALWAYS, Rule::Manager("os_compute_api:os-migrations:index"),
             migrations::list),
         route!(GET "/os-hypervisors", ALWAYS, Rule::Admin("os_compute_api:os-hypervisors:list"),

@@ -15,6 +15,7 @@ pub mod observe;
 pub mod query;
 pub mod rebuild;
 pub mod snapshot;
+pub mod standing;
 pub mod state;
 pub mod status;
 pub mod usage;
@@ -24,9 +25,11 @@ use super::port::ServerNic;
 use disks::OwnDisks;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use standing::Standing;
 use state::{PowerState, TaskState, VmState};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// A server as it is stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -256,6 +259,8 @@ pub struct ServerDetail {
     /// The names of the security groups of the server's ports, without doubles, in the ports' order.
     pub security_groups: Vec<String>,
     pub volumes: Vec<AttachedVolume>,
+    /// How the node stands that it is on.
+    pub standing: Arc<Standing>,
 }
 
 /// One accepted request that concerned a server.

@@ -59,7 +59,7 @@ async fn authorize(call: &Call, id: ServerId) -> Result<(), Fault> {
 }
 
 /// What the views of one answer share.
-fn scene(call: &Call, resource: Resource) -> Result<Scene<'_>> {
+fn scene(call: &Call, resource: Resource) -> Result<Scene> {
     let actor = call.actor()?;
     Ok(Scene {
         base: Base::of(call),
@@ -67,7 +67,6 @@ fn scene(call: &Call, resource: Resource) -> Result<Scene<'_>> {
         shape: shape(resource, call.minor),
         admin: actor.is_admin(),
         reads_specs: Rule::Reader("os_compute_api:os-flavor-extra-specs:index").allows(actor),
-        node: call.state.services.servers.node(),
     })
 }
 

@@ -5,7 +5,6 @@ use crate::api::compute::links::{Base, Links};
 use crate::api::version::shape::{Shape, Writer};
 use crate::core::clock::{micros_naive, seconds_z};
 use crate::core::port::ServerNic;
-use crate::core::server::node::Node;
 use crate::core::server::state::VmState;
 use crate::core::server::status::{Status, status};
 use crate::core::server::{Fault, Server, ServerDetail, ServerFlavor, host_id};
@@ -14,8 +13,8 @@ use serde_json::value::RawValue;
 use std::fmt::Display;
 use std::net::Ipv4Addr;
 
-/// What a view depends on besides the server: the request, the caller, the node.
-pub struct Scene<'a> {
+/// What a view depends on besides the server: the request and the caller.
+pub struct Scene {
     pub base: Base,
     /// Which answer this is: they differ in a few keys at every version.
     pub resource: Resource,
@@ -24,13 +23,12 @@ pub struct Scene<'a> {
     pub admin: bool,
     /// Whether the caller may read the extra specs of flavors.
     pub reads_specs: bool,
-    pub node: &'a Node,
 }
 
 /// The full view of a server.
 pub struct ServerView<'a> {
     pub detail: &'a ServerDetail,
-    pub scene: &'a Scene<'a>,
+    pub scene: &'a Scene,
     /// Told once, in the answer to a rebuild.
     pub admin_password: Option<&'a str>,
 }
@@ -78,7 +76,7 @@ impl ServerView<'_> {
     fn extended<M: SerializeMap>(&self, out: &mut Writer<'_, M>) -> Result<(), M::Error> {
         let server = &self.detail.server;
         let zone = match &server.host {
-            Some(_) => self.scene.node.zone.as_str(),
+            Some(_) => self.detail.standing.zone.as_str(),
             None => server.pinned_zone.as_deref().unwrap_or_default(),
         };
         out.field("OS-EXT-AZ:availability_zone", zone)?;
@@ -119,7 +117,7 @@ impl ServerView<'_> {
         if self.scene.resource != Resource::ServerRebuild {
             out.field("OS-EXT-SRV-ATTR:user_data", &server.user_data)?;
         }
-        out.field("host_status", if server.host.is_some() { "UP" } else { "" })
+        out.field("host_status", if server.host.is_some() { self.detail.standing.host_status() } else { "" })
     }
 
     /// What came with later versions.
@@ -156,7 +154,7 @@ impl<T: Display> Serialize for Maybe<'_, T> {
 
 struct ImageView<'a> {
     server: &'a Server,
-    scene: &'a Scene<'a>,
+    scene: &'a Scene,
 }
 
 impl Serialize for ImageView<'_> {
@@ -172,7 +170,7 @@ impl Serialize for ImageView<'_> {
 
 struct FlavorView<'a> {
     flavor: &'a ServerFlavor,
-    scene: &'a Scene<'a>,
+    scene: &'a Scene,
 }
 
 impl Serialize for FlavorView<'_> {

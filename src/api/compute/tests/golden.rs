@@ -20,7 +20,6 @@ use crate::core::keypair::{Keypair, KeypairKind};
 use crate::core::port::{NicAddress, PortStatus, ServerNic};
 use crate::core::quota::{Limits, Usage};
 use crate::core::server::migration::{Migration, MigrationKind, MigrationStatus};
-use crate::core::server::node::Node;
 use crate::core::server::{
     ActionEvent, ActionRecord, AttachedVolume, Lock, LockHolder, Server, ServerDetail, ServerKey, sample,
 };
@@ -123,6 +122,7 @@ pub fn detail() -> ServerDetail {
         security_groups: vec!["default".into()],
         nics: vec![nic()],
         volumes: vec![AttachedVolume { volume_id: uuid(6).to_string(), delete_on_termination: true }],
+        standing: node_rows().standing.into(),
     }
 }
 
@@ -155,14 +155,12 @@ fn value(view: &impl Serialize) -> Value {
 }
 
 fn server(resource: Resource, minor: u16, admin: bool) -> Value {
-    let node = Node::roomy();
     let scene = Scene {
         base: Base::at("http://cloud"),
         resource,
         shape: shape(resource, minor),
         admin,
         reads_specs: true,
-        node: &node,
     };
     let password = (resource == Resource::ServerRebuild).then_some("secret");
     value(&ServerView { detail: &detail(), scene: &scene, admin_password: password })
@@ -254,6 +252,7 @@ fn body(resource: Resource, minor: u16) -> Value {
             ids: Ids::of_compute(&node_rows()),
             host: "node",
             zone: "nova",
+            state: &node_rows().standing.compute,
             seen_at: from_micros(AT),
             shape,
         }),

@@ -1,5 +1,6 @@
 //! The API as a client sees it, on a cloud without a host.
 
+mod administration;
 mod connectivity;
 mod external_events;
 mod golden;

@@ -5,7 +5,7 @@ use crate::facts::{Action, Facts, Usage};
 use std::collections::BTreeMap;
 
 /// The newest schema that this checker knows.
-const SCHEMA: u32 = 5;
+const SCHEMA: u32 = 6;
 const WAL_BYTES: u64 = 64 << 20;
 /// The longest that a task may go without a step ending, in microseconds. The longest deadline of a step is a day.
 const TASK_PATIENCE: i64 = 25 * 3600 * 1_000_000;

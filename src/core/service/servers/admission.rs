@@ -9,6 +9,7 @@ use crate::core::server::create::{CreateServer, LocalDisks};
 use crate::core::server::disks::ephemeral_sizes;
 use crate::core::server::image_meta;
 use crate::core::server::node::{Claim, Node};
+use crate::core::server::standing::{INTERNAL_ZONE, NO_HOST, Standing};
 use crate::core::server::{InjectedFile, Server, ServerFlavor, ServerKey};
 use crate::core::{Error, Result};
 use crate::store::{Connection, flavors, images, keypairs, quotas, server_usage};
@@ -27,12 +28,18 @@ pub struct Placement {
 }
 
 /// Which zone and host were asked for.
-pub fn placement(command: &CreateServer, actor: &Actor, node: &Node) -> Result<Placement> {
+pub fn placement(
+    command: &CreateServer,
+    actor: &Actor,
+    node: &Node,
+    standing: &Standing,
+) -> Result<Placement> {
     let asked = command.availability_zone.as_deref().map(ZoneRequest::parse).transpose()?.unwrap_or_default();
     if asked.hosts().next().is_some() && !actor.is_admin() {
         return Err(forbidden("os_compute_api:servers:create:forced_host"));
     }
-    if asked.host.is_none() && asked.zone.is_some_and(|zone| zone != node.zone) {
+    if asked.host.is_none() && asked.zone.is_some_and(|zone| zone != INTERNAL_ZONE && !standing.offers(zone))
+    {
         return Err(Error::invalid("The requested availability zone is not available"));
     }
     let destinations = [&command.requested_host, &command.requested_hypervisor_hostname];
@@ -44,10 +51,13 @@ pub fn placement(command: &CreateServer, actor: &Actor, node: &Node) -> Result<P
             return Err(unknown_host(host));
         }
     }
-    let impossible = asked
+    let foreign = asked
         .hosts()
         .find(|host| *host != node.name)
         .map(|host| format!("Host {host} does not exist here; the only host is {}.", node.name));
+    // The zone is there, but its services run no guests.
+    let internal = asked.zone == Some(INTERNAL_ZONE) && foreign.is_none();
+    let impossible = foreign.or_else(|| internal.then(|| NO_HOST.to_owned()));
     Ok(Placement { zone: asked.zone.map(str::to_owned), impossible })
 }
 

@@ -10,13 +10,14 @@ use crate::core::server::disks::OwnDisks;
 use crate::core::server::image_meta;
 use crate::core::server::naming;
 use crate::core::server::node::{Claim, Node};
+use crate::core::server::standing::{NO_HOST, Standing};
 use crate::core::server::state::{PowerState, TaskState, VmState};
 use crate::core::server::{DiskConfig, Server, ServerFlavor, ServerKey};
 use crate::core::workflow::server_create::{CreateState, ServerCreate};
 use crate::core::workflow::{ServerTask, enqueue};
 use crate::core::{Error, Result};
 use crate::store::server_ports::{self, PortOwner};
-use crate::store::{Connection, quotas, server_usage, servers};
+use crate::store::{Connection, node, quotas, server_usage, servers};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -54,6 +55,7 @@ struct Request {
 
 /// What was looked up for the request.
 struct Found {
+    standing: Standing,
     flavor: ServerFlavor,
     image: Image,
     image_properties: BTreeMap<String, String>,
@@ -65,7 +67,8 @@ struct Found {
 
 impl Request {
     fn carry_out(self, c: &Connection, node: &Node) -> Result<CreatedServers> {
-        let placement = admission::placement(&self.command, &self.actor, node)?;
+        let standing = node::standing(c, node)?;
+        let placement = admission::placement(&self.command, &self.actor, node, &standing)?;
         let flavor = admission::flavor(c, &self.actor, &self.project, &self.command.flavor_id)?;
         let image = admission::image(c, &self.actor, &self.command)?;
         let key = admission::key(c, &self.actor, self.command.key_name.as_deref())?;
@@ -80,6 +83,7 @@ impl Request {
         let wanted = self.command.min_count..=self.command.max_count;
         let count = admission::count_within_quota(c, &self.project, &limits, &flavor, wanted)?;
         let found = Found {
+            standing,
             flavor,
             image,
             zone: placement.zone,
@@ -111,17 +115,24 @@ impl Request {
         let action = actions::record(c, &self.actor, &server, "create", self.now)?;
         match obstacle {
             Some(reason) => self.refuse_placement(c, &server, action, &reason)?,
-            None => self.set_going(c, node, &server, action)?,
+            None => self.set_going(c, node, &found.standing, &server, action)?,
         }
         Ok(server.id)
     }
 
-    fn set_going(&self, c: &Connection, node: &Node, server: &Server, action: i64) -> Result<()> {
+    fn set_going(
+        &self,
+        c: &Connection,
+        node: &Node,
+        standing: &Standing,
+        server: &Server,
+        action: i64,
+    ) -> Result<()> {
         let owner = PortOwner {
             server: server.id,
             project: &self.project,
             admin: self.actor.is_admin(),
-            zone: &node.zone,
+            zone: &standing.zone,
             host: &node.name,
             security_groups: &self.command.security_groups,
             now: self.now,
@@ -221,6 +232,9 @@ pub(super) fn lacks_room(
     node: &Node,
     flavor: &ServerFlavor,
 ) -> Result<Option<String>, Error> {
+    if !node::standing(c, node)?.takes_servers() {
+        return Ok(Some(NO_HOST.to_owned()));
+    }
     let used = server_usage::of_host(c, &node.name)?;
     let promised = Claim { cores: used.cores, ram_mib: used.ram_mib, disk_mib: used.disk_mib };
     Ok(node.capacity.lacks(promised, Claim::of(flavor)))

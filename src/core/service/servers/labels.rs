@@ -8,7 +8,7 @@ use crate::core::server::create::{MetadataChange, UpdateServer};
 use crate::core::server::decide::decide;
 use crate::core::server::{Server, ServerDetail};
 use crate::core::{Error, Result};
-use crate::store::{quotas, servers};
+use crate::store::{node, quotas, servers};
 use std::collections::BTreeMap;
 
 /// The most tags that a server may have.
@@ -17,13 +17,13 @@ pub const TAG_LIMIT: usize = 50;
 impl Servers {
     /// Changes plain fields, in any state of the server.
     pub async fn update(&self, actor: &Actor, id: ServerId, update: UpdateServer) -> Result<ServerDetail> {
-        let zone = self.node.zone.clone();
+        let node = self.node.clone();
         self.change(actor, id, move |c, actor, mut server, now| {
             decide(&server, Action::Update, actor)?;
-            apply(&mut server, update, &zone)?;
+            apply(&mut server, update, &node::standing(c, &node)?.zone)?;
             servers::update(c, &server, now)?;
             server.updated_at = now;
-            detail(c, server)
+            detail(c, &node, server)
         })
         .await
     }

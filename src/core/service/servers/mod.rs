@@ -42,7 +42,7 @@ use crate::host::hypervisor::Hypervisor;
 use crate::host::storage::Storage;
 use crate::store::server_actions::ActionPage;
 use crate::store::server_list::ListError;
-use crate::store::{Connection, StoreError, server_actions, server_list, server_ports, servers};
+use crate::store::{Connection, StoreError, node, server_actions, server_list, server_ports, servers};
 pub use actions::ResetTo;
 pub use events::Told;
 pub use groups::ServerGroups;
@@ -109,11 +109,12 @@ fn project_of(actor: &Actor) -> Result<&ProjectId> {
     actor.project_id.as_ref().ok_or_else(|| Error::forbidden("The token has no project."))
 }
 
-/// Full views of servers, in four more queries however many they are.
-fn details(c: &Connection, found: Vec<Server>) -> Result<Vec<ServerDetail>, StoreError> {
+/// Full views of servers, in a few more queries however many they are.
+fn details(c: &Connection, node: &Node, found: Vec<Server>) -> Result<Vec<ServerDetail>, StoreError> {
     let ids: Vec<ServerId> = found.iter().map(|server| server.id).collect();
     let mut faults = server_list::faults(c, &ids)?;
     let mut nics = server_ports::server_nics(c, &ids)?;
+    let standing = Arc::new(node::standing(c, node)?);
     Ok(found
         .into_iter()
         .map(|server| {
@@ -123,6 +124,7 @@ fn details(c: &Connection, found: Vec<Server>) -> Result<Vec<ServerDetail>, Stor
                 security_groups: group_names(&nics),
                 nics,
                 volumes: Vec::new(),
+                standing: standing.clone(),
                 server,
             }
         })
@@ -139,9 +141,9 @@ fn group_names(nics: &[ServerNic]) -> Vec<String> {
     names
 }
 
-fn detail(c: &Connection, server: Server) -> Result<ServerDetail> {
+fn detail(c: &Connection, node: &Node, server: Server) -> Result<ServerDetail> {
     let id = server.id;
-    details(c, vec![server])?.pop().ok_or_else(|| unknown(id))
+    details(c, node, vec![server])?.pop().ok_or_else(|| unknown(id))
 }
 
 impl Servers {
@@ -154,11 +156,6 @@ impl Servers {
         Self { deps, storage, hypervisor, node }
     }
 
-    /// What is known of the one node.
-    pub fn node(&self) -> &Node {
-        &self.node
-    }
-
     /// One page of servers by id and name. Whose servers are shown is the query's to say.
     pub async fn list(&self, query: ServerQuery) -> Result<Vec<ServerListItem>> {
         Ok(self.deps.store.read(move |c| server_list::items(c, &query)).await?)
@@ -166,19 +163,20 @@ impl Servers {
 
     /// One page of servers in full.
     pub async fn list_detail(&self, query: ServerQuery) -> Result<Vec<ServerDetail>> {
+        let node = self.node.clone();
         self.deps
             .store
             .read(move |c| {
                 let found = server_list::servers(c, &query)?;
-                Ok::<_, Error>(details(c, found)?)
+                Ok::<_, Error>(details(c, &node, found)?)
             })
             .await
     }
 
     /// One server in full.
     pub async fn show(&self, actor: &Actor, id: ServerId) -> Result<ServerDetail> {
-        let actor = actor.clone();
-        self.deps.store.read(move |c| detail(c, find(c, &actor, id, Among::Living)?)).await
+        let (actor, node) = (actor.clone(), self.node.clone());
+        self.deps.store.read(move |c| detail(c, &node, find(c, &actor, id, Among::Living)?)).await
     }
 
     /// One server as it is stored.

@@ -25,7 +25,7 @@ impl Servers {
     ) -> Result<(ServerDetail, Secret)> {
         let password =
             command.admin_password.take().unwrap_or_else(|| naming::password(random_number()).into());
-        let carried = password.clone();
+        let (carried, node) = (password.clone(), self.node.clone());
         let shown = self
             .hand_over(actor, id, move |c, actor, mut server, now| {
                 // Before everything else that could be wrong with the request.
@@ -44,7 +44,7 @@ impl Servers {
                         replacing: false,
                     }
                 })?;
-                detail(c, servers::get(c, id)?.ok_or_else(|| unknown(id))?)
+                detail(c, &node, servers::get(c, id)?.ok_or_else(|| unknown(id))?)
             })
             .await?;
         Ok((shown, password))

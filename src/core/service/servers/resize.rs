@@ -8,6 +8,7 @@ use crate::core::server::decide::decide;
 use crate::core::server::image_meta;
 use crate::core::server::migration::{MigrationKind, MigrationStatus};
 use crate::core::server::node::{Claim, Node};
+use crate::core::server::standing::NO_HOST;
 use crate::core::server::state::{TaskState, VmState};
 use crate::core::server::{DiskConfig, Resize, Server, ServerFlavor};
 use crate::core::workflow::server_resize::{ResizeState, ServerResize};
@@ -16,7 +17,7 @@ use crate::core::workflow::server_resize_revert::{RevertState, ServerResizeRever
 use crate::core::workflow::{ServerTask, enqueue};
 use crate::core::{Error, Result};
 use crate::store::server_migrations::{self, NewMigration};
-use crate::store::{Connection, server_actions, server_usage, servers};
+use crate::store::{Connection, node, server_actions, server_usage, servers};
 use jiff::Timestamp;
 
 /// The events in which a host is looked for.
@@ -166,6 +167,9 @@ fn set_going(
 
 /// Why this host cannot hold both sizes.
 fn lacks_room(c: &Connection, node: &Node, old: &ServerFlavor, new: &ServerFlavor) -> Result<Option<String>> {
+    if !node::standing(c, node)?.takes_servers() {
+        return Ok(Some(NO_HOST.to_owned()));
+    }
     let used = server_usage::of_host(c, &node.name)?;
     let promised = Claim { cores: used.cores, ram_mib: used.ram_mib, disk_mib: used.disk_mib };
     Ok(node.capacity.lacks(promised, Claim::of_resize(old, new)))

@@ -19,7 +19,7 @@ use crate::core::workflow::server_shelve::{ServerShelve, ShelveState};
 use crate::core::workflow::server_start::ServerStart;
 use crate::core::workflow::server_unshelve::ServerUnshelve;
 use crate::core::{Error, Result};
-use crate::store::{Connection, images, server_actions, server_ports, servers};
+use crate::store::{Connection, images, node, server_actions, server_ports, servers};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -94,8 +94,9 @@ fn unshelve(
 ) -> Result<()> {
     let action = if to.is_anywhere() { Action::Unshelve } else { Action::UnshelveTo };
     decide(&server, action, actor)?;
+    let standing = node::standing(c, node)?;
     if let Some(Some(zone)) = &to.zone
-        && *zone != node.zone
+        && !standing.offers(zone)
     {
         return Err(Error::invalid("The requested availability zone is not available"));
     }
