@@ -337,6 +337,7 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         what: "Networks and block devices of a new server may be tagged again.",
         changes: &[Accepted(&[Input::ServerNetwork, Input::ServerBlockDevice], &["tag"])],
     },
+    Entry { minor: 43, what: "Hosts are no longer shown by themselves.", changes: &[Operations] },
     Entry {
         minor: 45,
         what: "The image of a server is named in the body instead of by its location.",

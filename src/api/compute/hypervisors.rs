@@ -109,7 +109,7 @@ impl HypervisorView<'_> {
 }
 
 /// What there is, what is promised to servers, and what is left.
-fn figures(rows: &NodeRows, hardware: &Hardware) -> [(&'static str, i64); 11] {
+pub fn figures(rows: &NodeRows, hardware: &Hardware) -> [(&'static str, i64); 11] {
     let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let memory = whole(hardware.facts.memory_mib);
     let disk = whole(hardware.disk_bytes / GIB);

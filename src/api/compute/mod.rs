@@ -9,12 +9,15 @@
 //!
 //! Views write themselves through the shape of their version; nothing builds a tree of JSON values to answer.
 
+mod audit_log;
+mod baremetal;
 pub mod changes;
 mod console_auth_tokens;
 mod extensions;
 mod external_events;
 mod flavors;
 mod gone;
+mod hosts;
 mod hypervisors;
 mod image_metadata;
 #[cfg(test)]

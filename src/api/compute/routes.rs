@@ -1,9 +1,9 @@
 //! The table of operations: where, since when and until when, and for whom.
 
 use super::{
-    console_auth_tokens, extensions, external_events, flavors, gone, hypervisors, image_metadata, images,
-    keypairs, limits, migrations, networks, quotas, security_groups, servers, services, usage, versions,
-    zones,
+    audit_log, baremetal, console_auth_tokens, extensions, external_events, flavors, gone, hosts,
+    hypervisors, image_metadata, images, keypairs, limits, migrations, networks, quotas, security_groups,
+    servers, services, usage, versions, zones,
 };
 use crate::api::router::{ALWAYS, Route, Router, Window};
 use crate::core::policy::Rule;
@@ -28,6 +28,7 @@ pub fn table() -> &'static Router {
         routes.extend(keypair_routes());
         routes.extend(quota_routes());
         routes.extend(node_routes());
+        routes.extend(old_node_routes());
         routes.extend(image_routes());
         routes.extend(network_routes());
         routes.extend(server_routes());
@@ -147,6 +148,32 @@ fn node_routes() -> Vec<Route> {
             hypervisors::search),
         route!(GET "/os-hypervisors/{id}/servers", until(52),
             Rule::Admin("os_compute_api:os-hypervisors:servers"), hypervisors::servers),
+    ]
+}
+
+/// The node as clients of earlier versions look at it.
+fn old_node_routes() -> Vec<Route> {
+    const AUDIT: Rule = Rule::Admin("os_compute_api:os-instance-usage-audit-log:list");
+    vec![
+        route!(GET "/os-hosts", until(42), Rule::Admin("os_compute_api:os-hosts:list"), hosts::list),
+        route!(GET "/os-hosts/{host}", until(42), Rule::Admin("os_compute_api:os-hosts:show"), hosts::show),
+        route!(PUT "/os-hosts/{host}", until(42), Rule::Admin("os_compute_api:os-hosts:update"), hosts::update),
+        route!(GET "/os-hosts/{host}/startup", until(42), Rule::Admin("os_compute_api:os-hosts:start"),
+            hosts::switch_power),
+        route!(GET "/os-hosts/{host}/shutdown", until(42), Rule::Admin("os_compute_api:os-hosts:shutdown"),
+            hosts::switch_power),
+        route!(GET "/os-hosts/{host}/reboot", until(42), Rule::Admin("os_compute_api:os-hosts:reboot"),
+            hosts::switch_power),
+        route!(GET "/os-instance_usage_audit_log", ALWAYS, AUDIT, audit_log::list),
+        route!(GET "/os-instance_usage_audit_log/{before}", ALWAYS,
+            Rule::Admin("os_compute_api:os-instance-usage-audit-log:show"), audit_log::show),
+        route!(GET "/os-baremetal-nodes", until(35), Rule::Admin("os_compute_api:os-baremetal-nodes:list"),
+            baremetal::list),
+        route!(POST "/os-baremetal-nodes", until(35), Rule::Token, baremetal::create),
+        route!(GET "/os-baremetal-nodes/{id}", until(35), Rule::Admin("os_compute_api:os-baremetal-nodes:show"),
+            baremetal::show),
+        route!(DELETE "/os-baremetal-nodes/{id}", until(35), Rule::Token, baremetal::delete),
+        route!(POST "/os-baremetal-nodes/{id}/action", until(35), Rule::Token, baremetal::act),
     ]
 }
 

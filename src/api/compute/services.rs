@@ -6,14 +6,13 @@ use super::request;
 use super::schema::query::{Parameters, parameter};
 use super::schema::types::{BOOLEAN, FQDN, STRING};
 use super::schema::{Literal, Object, Rule, Schema, Type, property, wire};
+use super::zones;
 use crate::api::call::{Call, Outcome, Reply};
 use crate::api::error::Fault;
 use crate::api::version::shape::{Shape, Writer};
 use crate::core::Error;
 use crate::core::clock::micros_naive;
-use crate::core::server::standing::{
-    COMPUTE, INTERNAL_ZONE, SERVICES, ServiceChange, ServiceState, ServiceStatus,
-};
+use crate::core::server::standing::{COMPUTE, SERVICES, ServiceChange, ServiceState, ServiceStatus};
 use crate::core::service::node::NodeRows;
 use actix_web::http::StatusCode;
 use jiff::Timestamp;
@@ -119,7 +118,7 @@ impl<'a> ServiceView<'a> {
             binary,
             ids: Ids { number: index + 1, uuid: rows.id_of(binary) },
             host: &rows.name,
-            zone: if binary == COMPUTE { &rows.standing.zone } else { INTERNAL_ZONE },
+            zone: zones::of_service(rows, binary),
             state: &rows.services[index],
             seen_at: call.state.services.deps.clock.now(),
             shape: shape(Resource::Service, call.minor),

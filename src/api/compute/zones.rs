@@ -40,6 +40,11 @@ struct Zones<'a> {
     zones: Vec<Zone<'a>>,
 }
 
+/// The zone that a service is in.
+pub fn of_service<'a>(rows: &'a NodeRows, binary: &str) -> &'a str {
+    if binary == COMPUTE { &rows.standing.zone } else { INTERNAL_ZONE }
+}
+
 /// The node's own zone as everybody sees it, if the service is there that runs guests.
 fn own(standing: &Standing) -> Option<Zone<'_>> {
     let state = ZoneState { available: !standing.compute.disabled };

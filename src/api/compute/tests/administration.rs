@@ -222,3 +222,84 @@ async fn a_deleted_service_is_gone_until_the_next_start() {
     client.cloud.state.services.node.register_services().await.unwrap();
     assert_eq!(compute(&client).await["status"], "enabled");
 }
+
+#[actix_web::test]
+async fn hosts_as_old_clients_know_them() {
+    let mut client = client().await;
+    let id = make(&client, "here").await;
+    settle(&client, &id).await;
+    let listed = client.get("/v2.1/os-hosts").await.body;
+    let own = json!({"host_name": "node", "service": "compute", "zone": "nova"});
+    assert_eq!(
+        listed,
+        json!({"hosts": [
+            {"host_name": "node", "service": "scheduler", "zone": "internal"},
+            {"host_name": "node", "service": "conductor", "zone": "internal"},
+            own,
+        ]})
+    );
+    assert_eq!(client.get("/v2.1/os-hosts?zone=nova").await.body, json!({"hosts": [own]}));
+    let shown = client.get("/v2.1/os-hosts/node").await.body;
+    let rows: Vec<&Value> = shown["host"].as_array().unwrap().iter().map(|row| &row["resource"]).collect();
+    let names: Vec<&str> = rows.iter().map(|row| row["project"].as_str().unwrap()).collect();
+    assert_eq!(names[..3], ["(total)", "(used_now)", "(used_max)"]);
+    assert!(rows[0]["cpu"].as_i64().unwrap() > 0);
+    assert_eq!((&rows[1]["memory_mb"], &rows[2]["memory_mb"]), (&json!(512), &json!(512)));
+    let project = json!({"host": "node", "project": names[3], "cpu": 1, "memory_mb": 512, "disk_gb": 1});
+    assert_eq!(*rows[3], project);
+    refused(&client.get("/v2.1/os-hosts/else").await, 404, "Compute host else could not be found.");
+
+    let off = put(&client, "/v2.1/os-hosts/node", json!({"status": "Disable"})).await;
+    assert_eq!((off.status, off.body), (200, json!({"host": "node", "status": "disabled"})));
+    assert_eq!(compute(&client).await["status"], "disabled");
+    assert_eq!(client.get("/v2.1/os-hosts").await.body["hosts"].as_array().unwrap().len(), 2);
+    let on = put(&client, "/v2.1/os-hosts/node", json!({"status": "enable"})).await;
+    assert_eq!(on.body["status"], "enabled");
+    let unsupported = "The requested functionality is not supported.";
+    let maintained =
+        put(&client, "/v2.1/os-hosts/node", json!({"status": "disable", "maintenance_mode": "enable"})).await;
+    refused(&maintained, 501, unsupported);
+    assert_eq!(compute(&client).await["status"], "enabled");
+    for action in ["startup", "shutdown", "reboot"] {
+        refused(&client.get(&format!("/v2.1/os-hosts/node/{action}")).await, 501, unsupported);
+    }
+    let unmapped = "Host 'else' is not mapped to any cell";
+    refused(&client.get("/v2.1/os-hosts/else/reboot").await, 404, unmapped);
+    refused(&put(&client, "/v2.1/os-hosts/else", json!({"status": "enable"})).await, 404, unmapped);
+    assert_eq!(put(&client, "/v2.1/os-hosts/node", json!({"status": "off"})).await.status, 400);
+    assert_eq!(put(&client, "/v2.1/os-hosts/node", json!({"other": "enable"})).await.status, 400);
+    client.at("2.43");
+    assert_eq!(client.get("/v2.1/os-hosts").await.status, 404);
+    assert_eq!(client.get("/v2.1/os-hosts/node").await.status, 404);
+}
+
+#[actix_web::test]
+async fn accounts_are_empty_and_there_is_no_bare_metal() {
+    let client = client().await;
+    let log = |beginning: &str, ending: &str| {
+        json!({
+            "period_beginning": beginning, "period_ending": ending, "num_hosts": 1, "num_hosts_done": 0,
+            "num_hosts_running": 0, "num_hosts_not_run": 1, "hosts_not_run": ["node"], "total_instances": 0,
+            "total_errors": 0, "overall_status": "0 of 1 hosts done. 0 errors.", "log": {},
+        })
+    };
+    let latest = client.get("/v2.1/os-instance_usage_audit_log").await.body;
+    let wanted = log("2023-10-01 00:00:00", "2023-11-01 00:00:00");
+    assert_eq!(latest, json!({"instance_usage_audit_logs": wanted}));
+    let earlier = client.get("/v2.1/os-instance_usage_audit_log/2012-07-05%2010:00:00").await.body;
+    assert_eq!(
+        earlier,
+        json!({"instance_usage_audit_log": log("2012-06-01 00:00:00", "2012-07-01 00:00:00")})
+    );
+    let bad = client.get("/v2.1/os-instance_usage_audit_log/today").await;
+    refused(&bad, 400, "Invalid timestamp for date today");
+
+    assert_eq!(client.get("/v2.1/os-baremetal-nodes").await.status, 404);
+    refused(&client.get("/v2.1/os-baremetal-nodes/x").await, 404, "Node x could not be found.");
+    let add = client.post("/v2.1/os-baremetal-nodes/x/action", json!({"add_interface": {}})).await;
+    refused(
+        &add,
+        400,
+        "Command Not supported. Please use Ironic command port-create to perform this action.",
+    );
+}
