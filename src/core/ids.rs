@@ -37,6 +37,7 @@ macro_rules! uuid_id {
 uuid_id! {
     /// A server; also the UUID of its libvirt domain.
     ServerId;
+    ServerGroupId;
     ImageId;
     /// An import of an image, which its API shows as a task.
     ImportId;

@@ -22,6 +22,7 @@ pub mod reconcile;
 pub mod secret;
 pub mod security_group;
 pub mod server;
+pub mod server_group;
 pub mod service;
 pub mod workflow;
 

@@ -13,10 +13,11 @@ const MIGRATIONS: [&str; KNOWN as usize] = [
     include_str!("migrations/0004_port_filter.sql"),
     include_str!("migrations/0005_own_disks.sql"),
     include_str!("migrations/0006_administration.sql"),
+    include_str!("migrations/0007_server_groups.sql"),
 ];
 
 /// The schema version that this program works with.
-const KNOWN: u32 = 6;
+const KNOWN: u32 = 7;
 
 /// Brings the database to the newest schema, each step in one transaction.
 pub(super) fn run(connection: &mut Connection) -> Result<(), StoreError> {

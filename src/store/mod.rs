@@ -22,6 +22,7 @@ pub mod quotas;
 pub mod rows;
 pub mod security_groups;
 pub mod server_actions;
+pub mod server_groups;
 pub mod server_list;
 pub mod server_migrations;
 pub mod server_ports;

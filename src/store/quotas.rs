@@ -80,15 +80,20 @@ pub fn clear(connection: &Connection, project: &ProjectId) -> Result<(), StoreEr
     Ok(())
 }
 
-/// What the servers of a project take: all that are not deleted count, whatever their state.
+/// What a project has. All servers that are not deleted count, whatever their state.
 pub fn usage(connection: &Connection, project: &ProjectId) -> Result<Usage, StoreError> {
     Ok(connection
         .prepare_cached(
-            "SELECT count(*), ifnull(sum(vcpus), 0), ifnull(sum(ram_mib), 0) FROM server \
-             WHERE project_id = ? AND deleted_at IS NULL",
+            "SELECT count(*), ifnull(sum(vcpus), 0), ifnull(sum(ram_mib), 0), \
+                 (SELECT count(*) FROM server_group WHERE project_id = ?1) \
+             FROM server WHERE project_id = ?1 AND deleted_at IS NULL",
         )?
         .query_row([project], |row| {
-            // There are no server groups yet that could be counted.
-            Ok(Usage { instances: row.get(0)?, cores: row.get(1)?, ram_mib: row.get(2)?, server_groups: 0 })
+            Ok(Usage {
+                instances: row.get(0)?,
+                cores: row.get(1)?,
+                ram_mib: row.get(2)?,
+                server_groups: row.get(3)?,
+            })
         })?)
 }

@@ -44,7 +44,17 @@ macro_rules! text_columns {
     )*};
 }
 
-uuid_columns!(ServerId, ImageId, ImportId, NetworkId, SubnetId, PortId, SecurityGroupId, SecurityGroupRuleId);
+uuid_columns!(
+    ServerId,
+    ServerGroupId,
+    ImageId,
+    ImportId,
+    NetworkId,
+    SubnetId,
+    PortId,
+    SecurityGroupId,
+    SecurityGroupRuleId
+);
 text_columns!(ProjectId, UserId, DomainId, RoleId, GroupId, ApplicationCredentialId, RequestId);
 
 /// A time column.

@@ -323,6 +323,14 @@ pub fn states_of(c: &Connection, ids: &[ServerId]) -> Result<Vec<States>, StoreE
     Ok(c.prepare_cached(&sql)?.query_map([to_json(&ids)?], states_row)?.collect::<Result<_, _>>()?)
 }
 
+/// Whether one of these servers stands on a host.
+pub fn any_on_host(c: &Connection, ids: &[ServerId], host: &str) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM server WHERE id IN (SELECT value FROM json_each(?1)) AND host = ?2 \
+         AND deleted_at IS NULL LIMIT 1";
+    Ok(!ids.is_empty()
+        && c.prepare_cached(sql)?.query_row(params![to_json(&ids)?, host], |_| Ok(())).optional()?.is_some())
+}
+
 /// Something on the host that belongs to no living server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Orphan {

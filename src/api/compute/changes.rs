@@ -38,6 +38,7 @@ pub enum Resource {
     /// A flavor in the short list.
     FlavorSummary,
     Flavor,
+    ServerGroup,
     Keypair,
     /// The list around the keypairs.
     KeypairList,
@@ -63,13 +64,14 @@ pub enum Resource {
 
 impl Resource {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::ServerShow,
         Self::ServerDetail,
         Self::ServerUpdate,
         Self::ServerRebuild,
         Self::FlavorSummary,
         Self::Flavor,
+        Self::ServerGroup,
         Self::Keypair,
         Self::KeypairList,
         Self::Limits,
@@ -104,10 +106,12 @@ pub enum Input {
     ConsoleTokenQuery,
     FlavorCreate,
     KeypairCreate,
+    ServerGroupCreate,
     ServersQuery,
     FlavorsQuery,
     KeypairsQuery,
     KeypairQuery,
+    ServerGroupsQuery,
     LimitsQuery,
     QuotaSetQuery,
     QuotaSetUpdate,
@@ -197,9 +201,19 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         ],
     },
     Entry {
+        minor: 13,
+        what: "Server groups tell whose they are.",
+        changes: &[Shown(&[Resource::ServerGroup], &["project_id", "user_id"])],
+    },
+    Entry {
         minor: 14,
         what: "An evacuation is no longer told where the disks are, and answers with nothing.",
         changes: &[Restricted(&[Input::ServerAction], &["evacuate"])],
+    },
+    Entry {
+        minor: 15,
+        what: "The policy of a server group may be a soft one.",
+        changes: &[Restricted(&[Input::ServerGroupCreate], &["policies"])],
     },
     Entry {
         minor: 16,
@@ -460,6 +474,15 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         ],
     },
     Entry {
+        minor: 64,
+        what: "A server group has one policy and rules to it, instead of a list of policies.",
+        changes: &[
+            Shown(&[Resource::ServerGroup], &["policy", "rules"]),
+            Hidden(&[Resource::ServerGroup], &["policies", "metadata"]),
+            Operations,
+        ],
+    },
+    Entry {
         minor: 66,
         what: "Servers, their actions and migrations can be asked for by a latest time of change.",
         changes: &[Accepted(
@@ -539,6 +562,7 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
                 Input::FlavorsQuery,
                 Input::KeypairsQuery,
                 Input::KeypairQuery,
+                Input::ServerGroupsQuery,
                 Input::LimitsQuery,
                 Input::QuotaSetQuery,
                 Input::ServicesQuery,

@@ -33,6 +33,7 @@ pub mod request;
 mod routes;
 pub mod schema;
 mod security_groups;
+mod server_groups;
 mod servers;
 mod services;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::{
     audit_log, baremetal, console_auth_tokens, extensions, external_events, flavors, gone, hosts,
     hypervisors, image_metadata, images, keypairs, limits, migrations, networks, quotas, security_groups,
-    servers, services, usage, versions, zones,
+    server_groups, servers, services, usage, versions, zones,
 };
 use crate::api::router::{ALWAYS, Route, Router, Window};
 use crate::core::policy::Rule;
@@ -26,6 +26,7 @@ pub fn table() -> &'static Router {
         let mut routes = general();
         routes.extend(flavor_routes());
         routes.extend(keypair_routes());
+        routes.extend(server_group_routes());
         routes.extend(quota_routes());
         routes.extend(node_routes());
         routes.extend(old_node_routes());
@@ -93,6 +94,20 @@ fn keypair_routes() -> Vec<Route> {
             keypairs::show),
         route!(DELETE "/os-keypairs/{name}", until(1), DELETE, keypairs::delete_with_202),
         route!(DELETE "/os-keypairs/{name}", from(2), DELETE, keypairs::delete_with_204),
+    ]
+}
+
+fn server_group_routes() -> Vec<Route> {
+    const CREATE: Rule = Rule::Member("os_compute_api:os-server-groups:create");
+    vec![
+        route!(GET "/os-server-groups", ALWAYS, Rule::Reader("os_compute_api:os-server-groups:index"),
+            server_groups::list),
+        route!(POST "/os-server-groups", until(63), CREATE, server_groups::create_with_policies),
+        route!(POST "/os-server-groups", from(64), CREATE, server_groups::create),
+        route!(GET "/os-server-groups/{id}", ALWAYS, Rule::Reader("os_compute_api:os-server-groups:show"),
+            server_groups::show),
+        route!(DELETE "/os-server-groups/{id}", ALWAYS, Rule::Member("os_compute_api:os-server-groups:delete"),
+            server_groups::delete),
     ]
 }
 

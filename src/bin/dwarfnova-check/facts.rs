@@ -34,10 +34,20 @@ pub struct Rows {
     pub tasks: Vec<Task>,
     pub actions: Vec<Action>,
     pub usage: Vec<Usage>,
+    pub server_groups: Vec<ServerGroup>,
     /// The servers that have console tokens.
     pub console_tokens: Vec<String>,
     /// Tokens whose user or scope is gone.
     pub lost_tokens: u64,
+}
+
+/// Servers that are to be near each other, or apart.
+#[derive(Debug, Clone, Default)]
+pub struct ServerGroup {
+    pub id: String,
+    /// Of a group whose servers are to be apart.
+    pub most_on_a_host: Option<u64>,
+    pub members: Vec<String>,
 }
 
 impl Rows {

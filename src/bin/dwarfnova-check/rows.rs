@@ -1,6 +1,6 @@
 //! Reads the database, in SQL of its own.
 
-use crate::facts::{Action, Event, Group, Image, Port, Rows, Rule, Server, Subnet, Task, Usage};
+use crate::facts::{Action, Event, Group, Image, Port, Rows, Rule, Server, ServerGroup, Subnet, Task, Usage};
 use anyhow::Context;
 use ipnet::Ipv4Net;
 use rusqlite::{Connection, OpenFlags, Row};
@@ -69,6 +69,7 @@ fn read_all(connection: &Connection, state: &Path, thorough: bool) -> anyhow::Re
                 disk_mib: row.get("disk_mib")?,
             })
         })?,
+        server_groups: server_groups(connection)?,
         console_tokens: all(connection, "SELECT server_id FROM console_token", |row| row.get(0))?,
         lost_tokens: connection.query_row(
             "SELECT count(*) FROM token WHERE user_id NOT IN (SELECT id FROM user) \
@@ -131,6 +132,22 @@ fn servers(connection: &Connection) -> anyhow::Result<Vec<Server>> {
             has_fault: row.get("has_fault")?,
             deleted_at: row.get("deleted_at")?,
         })
+    })
+}
+
+fn server_groups(connection: &Connection) -> anyhow::Result<Vec<ServerGroup>> {
+    let mut members: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (group, server) in all(connection, "SELECT group_id, server_id FROM server_group_member", |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })? {
+        members.entry(group).or_default().push(server);
+    }
+    let sql =
+        "SELECT id, iif(policy = 'anti-affinity', ifnull(max_server_per_host, 1), NULL) FROM server_group";
+    all(connection, sql, |row| {
+        let id: String = row.get(0)?;
+        let members = members.get(&id).cloned().unwrap_or_default();
+        Ok(ServerGroup { most_on_a_host: row.get(1)?, members, id })
     })
 }
 

@@ -1,12 +1,14 @@
 //! Servers: what they are, what may be asked of them, and what follows.
 //!
 //! Data and pure rules. `state` names the states, `decide` admits actions, `status` shows states, `image_meta` knows what
-//! images may ask for, `disks` what creators may, `observe` follows the host, `create` and `query` are what callers ask for.
+//! images may ask for, `disks` and `hints` what creators may, `observe` follows the host, `create` and `query` are what
+//! callers ask for.
 
 pub mod action;
 pub mod create;
 pub mod decide;
 pub mod disks;
+pub mod hints;
 pub mod image_meta;
 pub mod migration;
 pub mod naming;
@@ -20,7 +22,7 @@ pub mod state;
 pub mod status;
 pub mod usage;
 
-use super::ids::{ImageId, ProjectId, ServerId, UserId};
+use super::ids::{ImageId, ProjectId, ServerGroupId, ServerId, UserId};
 use super::port::ServerNic;
 use disks::OwnDisks;
 use jiff::Timestamp;
@@ -261,6 +263,8 @@ pub struct ServerDetail {
     pub volumes: Vec<AttachedVolume>,
     /// How the node stands that it is on.
     pub standing: Arc<Standing>,
+    /// The server group that it is in. Only looked up for the view of one server.
+    pub server_group: Option<ServerGroupId>,
 }
 
 /// One accepted request that concerned a server.

@@ -10,6 +10,7 @@ pub mod metadata;
 pub mod networks;
 pub mod node;
 pub mod quotas;
+pub mod server_groups;
 pub mod servers;
 
 use super::clock::Clock;
@@ -52,6 +53,7 @@ pub struct Services {
     pub networks: networks::NetworksService,
     pub node: node::NodeService,
     pub quotas: quotas::QuotaService,
+    pub server_groups: server_groups::ServerGroupService,
     pub servers: servers::Servers,
 }
 
@@ -68,6 +70,7 @@ impl Services {
             networks: networks::NetworksService::new(deps.clone(), host.network.clone()),
             node: node::NodeService::new(deps.clone(), host.clone(), node.clone()),
             quotas: quotas::QuotaService::new(deps.clone()),
+            server_groups: server_groups::ServerGroupService::new(deps.clone()),
             servers: servers::Servers::new(deps.clone(), host.storage.clone(), host.hypervisor.clone(), node),
             host,
             deps,

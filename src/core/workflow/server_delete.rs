@@ -5,7 +5,8 @@ use super::record;
 use super::{Blame, ServerEnv, ServerTask, bring_up, server_shelve};
 use crate::core::server::state::TaskState;
 use crate::store::{
-    Connection, StoreError, console_tokens, server_actions, server_migrations, server_ports, servers,
+    Connection, StoreError, console_tokens, server_actions, server_groups, server_migrations, server_ports,
+    servers,
 };
 use crate::task::{Direction, Step, StepContext, StepFuture, TaskInfo, Workflow};
 use jiff::Timestamp;
@@ -35,6 +36,7 @@ impl Workflow for ServerDelete {
         server_shelve::forget(c, task.server, &info.request_id, now)?;
         server_ports::release_server_ports(c, task.server, now)?;
         console_tokens::forget(c, task.server)?;
+        server_groups::leave(c, task.server)?;
         server_migrations::close_of_deleted(c, task.server, now)?;
         servers::mark_deleted(c, task.server, now)?;
         server_actions::finish_events(c, task.action, None, now)

@@ -191,23 +191,12 @@ fn check_host(new: &New) -> Result<()> {
     Ok(())
 }
 
-/// There are no server groups, so that a hint names one that does not exist.
-fn check_hints(hints: Option<&Value>) -> Result<()> {
-    match hints.and_then(|hints| hints["group"].as_str()) {
-        Some(group) if !group.is_empty() => {
-            Err(Error::invalid(format!("Instance group {group} could not be found.")))
-        }
-        _ => Ok(()),
-    }
-}
-
 fn command(mut new: New, hints: Option<&Value>, call: &Call) -> Result<CreateServer> {
     let (min_count, max_count) = counts(&new)?;
     check_host(&new)?;
     let networks = networking(new.networks.take())?;
     check_many(&new, &networks, max_count)?;
     let (image_id, local_disks) = boot_devices(&new)?;
-    check_hints(hints)?;
     let trim = |text: String| if call.legacy { text.trim().to_owned() } else { text };
     let name = trim(new.name);
     let personality = personality(new.personality)?;

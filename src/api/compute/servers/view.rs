@@ -131,7 +131,7 @@ impl ServerView<'_> {
         }
         out.field("trusted_image_certificates", &server.trusted_certificates)?;
         if self.scene.resource != Resource::ServerDetail {
-            out.field("server_groups", &[(); 0])?;
+            out.field("server_groups", self.detail.server_group.as_slice())?;
         }
         out.field("locked_reason", &server.lock.as_ref().and_then(|lock| lock.reason.as_deref()))?;
         out.field("pinned_availability_zone", &server.pinned_zone)?;

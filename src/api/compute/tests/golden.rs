@@ -9,13 +9,14 @@ use crate::api::compute::limits::Absolute;
 use crate::api::compute::links::{Base, NextLink};
 use crate::api::compute::migrations::{MigrationView, Page as MigrationPage};
 use crate::api::compute::quotas::QuotaView;
+use crate::api::compute::server_groups::ServerGroupView;
 use crate::api::compute::servers::history::{ActionView, EventView, Page as ActionPage};
 use crate::api::compute::servers::view::{Scene, ServerView};
 use crate::api::compute::services::{Ids, ServiceView};
 use crate::api::version::ledger::Change;
 use crate::core::clock::from_micros;
 use crate::core::flavor::{Flavor, NewFlavor, defaults};
-use crate::core::ids::{NetworkId, PortId, ServerId, SubnetId};
+use crate::core::ids::{NetworkId, PortId, ServerGroupId, ServerId, SubnetId};
 use crate::core::keypair::{Keypair, KeypairKind};
 use crate::core::port::{NicAddress, PortStatus, ServerNic};
 use crate::core::quota::{Limits, Usage};
@@ -23,6 +24,7 @@ use crate::core::server::migration::{Migration, MigrationKind, MigrationStatus};
 use crate::core::server::{
     ActionEvent, ActionRecord, AttachedVolume, Lock, LockHolder, Server, ServerDetail, ServerKey, sample,
 };
+use crate::core::server_group::{Policy, ServerGroup};
 use crate::core::service::node::{Hardware, NodeRows};
 use crate::host::hypervisor::HostFacts;
 use serde::Serialize;
@@ -67,6 +69,19 @@ fn migration() -> Migration {
         new_flavor: Some(2),
         created_at: from_micros(AT),
         updated_at: from_micros(AT),
+    }
+}
+
+fn server_group() -> ServerGroup {
+    ServerGroup {
+        id: ServerGroupId(uuid(9)),
+        project_id: "p".into(),
+        user_id: "u".into(),
+        name: "apart".into(),
+        policy: Policy::AntiAffinity,
+        max_server_per_host: Some(3),
+        members: vec![ServerId(uuid(1))],
+        created_at: from_micros(AT),
     }
 }
 
@@ -123,6 +138,7 @@ pub fn detail() -> ServerDetail {
         nics: vec![nic()],
         volumes: vec![AttachedVolume { volume_id: uuid(6).to_string(), delete_on_termination: true }],
         standing: node_rows().standing.into(),
+        server_group: Some(ServerGroupId(uuid(9))),
     }
 }
 
@@ -237,6 +253,13 @@ fn body(resource: Resource, minor: u16) -> Value {
         Resource::KeypairList => {
             let links = Some([NextLink::to("http://cloud/v2.1/os-keypairs?marker=k")]);
             value(&KeypairPage { keypairs: &[keypair], links, minor })
+        }
+        Resource::ServerGroup => {
+            let group = server_group();
+            let plain =
+                ServerGroup { policy: Policy::SoftAffinity, max_server_per_host: None, ..group.clone() };
+            let view = |group| value(&ServerGroupView { group, shape });
+            json!({"ruled": view(&group), "plain": view(&plain)})
         }
         Resource::Limits => value(&Absolute { limits: &Limits::default(), usage: Usage::default(), shape }),
         Resource::QuotaSet | Resource::QuotaClassSet => {

@@ -8,6 +8,7 @@ mod network_proxies;
 mod power;
 mod rebuild;
 mod resize;
+mod server_groups;
 mod server_images;
 mod servers;
 mod shares;

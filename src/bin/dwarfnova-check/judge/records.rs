@@ -5,7 +5,7 @@ use crate::facts::{Action, Facts, Usage};
 use std::collections::BTreeMap;
 
 /// The newest schema that this checker knows.
-const SCHEMA: u32 = 6;
+const SCHEMA: u32 = 7;
 const WAL_BYTES: u64 = 64 << 20;
 /// The longest that a task may go without a step ending, in microseconds. The longest deadline of a step is a day.
 const TASK_PATIENCE: i64 = 25 * 3600 * 1_000_000;
@@ -13,6 +13,7 @@ const TASK_PATIENCE: i64 = 25 * 3600 * 1_000_000;
 pub fn live(facts: &Facts, verdict: &mut Verdict) {
     counters(facts, "project", 12, verdict);
     tasks(facts, verdict);
+    server_groups(facts, verdict);
     database(facts, verdict);
 }
 
@@ -99,6 +100,25 @@ fn tasks(facts: &Facts, verdict: &mut Verdict) {
         verdict.unless(!open || !worked_on || since > facts.now - TASK_PATIENCE, 14, &object, || {
             format!("{} of {} does not get on", task.workflow, task.subject)
         });
+    }
+}
+
+fn server_groups(facts: &Facts, verdict: &mut Verdict) {
+    for group in &facts.rows.server_groups {
+        let mut on_hosts: BTreeMap<&str, u64> = BTreeMap::new();
+        for member in &group.members {
+            let server = facts.rows.living().find(|server| server.id == *member);
+            verdict.unless(server.is_some(), 16, &group.id, || format!("{member} in it does not exist"));
+            if let Some(host) = server.and_then(|server| server.host.as_deref()) {
+                *on_hosts.entry(host).or_default() += 1;
+            }
+        }
+        let Some(most) = group.most_on_a_host else { continue };
+        for (host, count) in on_hosts {
+            verdict.unless(count <= most, 16, &group.id, || {
+                format!("{count} of its servers are on {host}, it allows {most}")
+            });
+        }
     }
 }
 

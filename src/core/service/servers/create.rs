@@ -1,12 +1,13 @@
 //! Creating servers: one transaction checks everything, makes rows and ports, and appends the tasks.
 
-use super::{Servers, actions, admission, project_of};
+use super::{Servers, actions, admission, neighbours, project_of};
 use crate::core::actor::Actor;
-use crate::core::ids::{self, ProjectId, ServerId};
+use crate::core::ids::{self, ProjectId, ServerGroupId, ServerId};
 use crate::core::image::Image;
 use crate::core::secret::Secret;
 use crate::core::server::create::{CreateServer, CreatedServers};
 use crate::core::server::disks::OwnDisks;
+use crate::core::server::hints::Hints;
 use crate::core::server::image_meta;
 use crate::core::server::naming;
 use crate::core::server::node::{Claim, Node};
@@ -17,7 +18,7 @@ use crate::core::workflow::server_create::{CreateState, ServerCreate};
 use crate::core::workflow::{ServerTask, enqueue};
 use crate::core::{Error, Result};
 use crate::store::server_ports::{self, PortOwner};
-use crate::store::{Connection, node, quotas, server_usage, servers};
+use crate::store::{Connection, node, quotas, server_groups, server_usage, servers};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -62,6 +63,8 @@ struct Found {
     disk_config: DiskConfig,
     key: Option<ServerKey>,
     zone: Option<String>,
+    group: Option<ServerGroupId>,
+    /// Why none of the servers can be here.
     impossible: Option<String>,
 }
 
@@ -80,14 +83,22 @@ impl Request {
         let limits = quotas::limits(c, &self.project)?;
         admission::check_contents(&limits, self.command.metadata.len(), &self.command.personality)?;
         admission::check_fit(&image, &flavor, &self.actor)?;
+        let hints = Hints::read(&self.command.scheduler_hints).map_err(Error::internal)?;
+        let group = neighbours::group(c, &self.actor, &hints)?;
         let wanted = self.command.min_count..=self.command.max_count;
         let count = admission::count_within_quota(c, &self.project, &limits, &flavor, wanted)?;
+        neighbours::check_members(c, &limits, group.as_ref(), &self.actor.user_id, count)?;
+        let unwanted = neighbours::refuse_new(c, node, &hints, group.as_ref(), count)?;
         let found = Found {
             standing,
             flavor,
             image,
             zone: placement.zone,
-            impossible: placement.impossible.or_else(|| image_meta::misplaced(&image_properties)),
+            group: group.map(|group| group.id),
+            impossible: placement
+                .impossible
+                .or_else(|| image_meta::misplaced(&image_properties))
+                .or(unwanted),
             image_properties,
             disk_config,
             key,
@@ -112,6 +123,9 @@ impl Request {
             (server.vm_state, server.task_state, server.host) = (VmState::Error, None, None);
         }
         servers::insert(c, &server)?;
+        if let Some(group) = found.group {
+            server_groups::join(c, group, server.id)?;
+        }
         let action = actions::record(c, &self.actor, &server, "create", self.now)?;
         match obstacle {
             Some(reason) => self.refuse_placement(c, &server, action, &reason)?,

@@ -10,9 +10,12 @@ pub mod diagnostics;
 #[cfg(test)]
 mod disk_tests;
 mod events;
+#[cfg(test)]
+mod group_tests;
 mod groups;
 mod labels;
 mod moves;
+mod neighbours;
 mod password;
 mod power;
 mod rebuild;
@@ -42,7 +45,9 @@ use crate::host::hypervisor::Hypervisor;
 use crate::host::storage::Storage;
 use crate::store::server_actions::ActionPage;
 use crate::store::server_list::ListError;
-use crate::store::{Connection, StoreError, node, server_actions, server_list, server_ports, servers};
+use crate::store::{
+    Connection, StoreError, node, server_actions, server_groups, server_list, server_ports, servers,
+};
 pub use actions::ResetTo;
 pub use events::Told;
 pub use groups::ServerGroups;
@@ -125,6 +130,7 @@ fn details(c: &Connection, node: &Node, found: Vec<Server>) -> Result<Vec<Server
                 nics,
                 volumes: Vec::new(),
                 standing: standing.clone(),
+                server_group: None,
                 server,
             }
         })
@@ -143,7 +149,9 @@ fn group_names(nics: &[ServerNic]) -> Vec<String> {
 
 fn detail(c: &Connection, node: &Node, server: Server) -> Result<ServerDetail> {
     let id = server.id;
-    details(c, node, vec![server])?.pop().ok_or_else(|| unknown(id))
+    let mut detail = details(c, node, vec![server])?.pop().ok_or_else(|| unknown(id))?;
+    detail.server_group = server_groups::of_server(c, id)?.map(|group| group.id);
+    Ok(detail)
 }
 
 impl Servers {

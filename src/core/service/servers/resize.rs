@@ -1,6 +1,6 @@
 //! Resizes: asked for, confirmed, taken back.
 
-use super::{Servers, actions, admission};
+use super::{Servers, actions, admission, neighbours};
 use crate::core::actor::Actor;
 use crate::core::ids::{ProjectId, ServerId};
 use crate::core::server::action::Action;
@@ -115,7 +115,11 @@ fn begin(
         servers::set_resize(c, server.id, None)?;
     }
     let action = actions::record(c, actor, &server, "resize", now)?;
-    match lacks_room(c, node, &server.flavor, &new)? {
+    let obstacle = match lacks_room(c, node, &server.flavor, &new)? {
+        Some(reason) => Some(reason),
+        None => neighbours::refuse_stay(c, node, &server)?,
+    };
+    match obstacle {
         Some(reason) => {
             let words = format!("No valid host was found. {reason}");
             refuse_move(c, actor, &server, &new, MigrationKind::Resize, now)?;

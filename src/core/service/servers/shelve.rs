@@ -1,10 +1,10 @@
 //! Shelving and its way back.
 
-use super::Servers;
 use super::actions::{self, set_going, set_going_as};
 use super::admission::{forbidden, unknown_host};
 use super::create::lacks_room;
 use super::snapshot::insert_image;
+use super::{Servers, neighbours};
 use crate::core::actor::Actor;
 use crate::core::ids::ServerId;
 use crate::core::image::Status;
@@ -129,7 +129,11 @@ fn unshelve(
         let fault = Fault { code: 404, message: reason, details: words, created_at: now };
         return Ok(server_actions::set_fault(c, server.id, &fault)?);
     }
-    if let Some(reason) = lacks_room(c, node, &server.flavor)? {
+    let obstacle = match lacks_room(c, node, &server.flavor)? {
+        Some(reason) => Some(reason),
+        None => neighbours::refuse_back(c, node, &server)?,
+    };
+    if let Some(reason) = obstacle {
         return refuse(
             c,
             actor,

@@ -129,7 +129,7 @@ fn rows() -> Rows {
     };
     Rows {
         installation: OURS.into(),
-        schema: 5,
+        schema: 7,
         servers: vec![server(), gone],
         ports: vec![Port {
             id: PORT.into(),

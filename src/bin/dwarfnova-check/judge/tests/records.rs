@@ -53,6 +53,18 @@ fn i14_tasks() {
 }
 
 #[test]
+fn i16_server_groups() {
+    let group = |most_on_a_host: Option<u64>, members: &[&str]| ServerGroup {
+        id: "g".into(),
+        most_on_a_host,
+        members: members.iter().map(|id| (*id).to_owned()).collect(),
+    };
+    finds(16, |facts| facts.rows.server_groups.push(group(None, &[GONE])));
+    finds(16, |facts| facts.rows.server_groups.push(group(Some(0), &[SERVER])));
+    assert_eq!(broken(|facts| facts.rows.server_groups.push(group(Some(1), &[SERVER]))), [].into());
+}
+
+#[test]
 fn i15_records() {
     finds(15, |facts| facts.rows.servers[0].vm_state = "error".into());
     finds(15, |facts| facts.rows.actions[0].server = "nobody".into());
