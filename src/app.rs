@@ -145,7 +145,7 @@ pub async fn start_on(
     let tasks = workflow::register(engine, &env).start_after(networks_tried.clone().cancelled_owned());
     let policy = Policy { enabled: config.compute.autostart, parallel: config.compute.autostart_parallel };
     let boot = Boot { id: machine.boot_id.clone(), policy };
-    let reconciler = Reconciler::new(env, clock.clone(), tasks.clone(), Pace::default(), boot);
+    let reconciler = Reconciler::new(env, clock.clone(), Pace::default(), boot);
     let deps = Deps { store, clock, tasks: tasks.clone() };
     let settings = Settings {
         consoles: consoles::Settings {

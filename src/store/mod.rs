@@ -1,9 +1,9 @@
 //! Typed SQLite: the only place with SQL.
 //!
-//! One writer thread and a few reader threads, each with its own connection, fed by channels: no SQLite call runs on an
-//! async worker. A write closure is one transaction; writes that wait together share one commit (and so one flush to
-//! the disk), each in a savepoint of its own, and nobody hears "done" before the commit. The state folder is locked
-//! for one process.
+//! One writer thread (`writer`) and a few reader threads, each with its own connection, fed by channels: no SQLite call
+//! runs on an async worker. A write closure is one transaction; writes that wait together share one commit, each in a
+//! savepoint of its own, and commits that wait together share one flush to the disk. Nobody hears "done" before the
+//! flush who has not said that the commit is enough. The state folder is locked for one process.
 
 pub mod console_tokens;
 pub mod firewall;
@@ -33,15 +33,16 @@ pub mod server_usage;
 pub mod servers;
 pub mod setting;
 pub mod tasks;
+mod writer;
 
 pub use rusqlite::Connection;
-use rusqlite::{OpenFlags, TransactionBehavior};
+use rusqlite::OpenFlags;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc;
-use std::sync::{Arc, OnceLock};
-use tokio::sync::oneshot;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use tokio::sync::{Notify, oneshot};
+use writer::{Counts, Flushed, Hooks, WriteJob, Writer};
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,8 @@ pub enum StoreError {
     Corrupt(String),
     #[error("the transaction could not be committed: {0}")]
     Commit(Arc<rusqlite::Error>),
+    #[error("the write-ahead log could not be put on the disk: {0}")]
+    Flush(Arc<std::io::Error>),
     #[error("the store is closed")]
     Closed,
 }
@@ -94,58 +97,17 @@ impl From<rusqlite::Error> for crate::core::Error {
 }
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
-/// Runs in the writer, or learns why it cannot; says whether its savepoint is to be kept, and gives what answers the
-/// caller once the commit is known.
-type Work = Box<dyn FnOnce(Result<&Connection, StoreError>) -> (bool, Answer) + Send>;
-type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-
-struct WriteJob {
-    work: Work,
-    durability: Durability,
-}
-
-/// When a write is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Durability {
-    /// When it is on the disk.
-    Flushed,
-    /// When it is committed; a power loss may take it, and all that came after it.
-    Committed,
-}
-
-impl Durability {
-    /// SQLite's word for it.
-    fn pragma(self) -> &'static str {
-        match self {
-            Self::Flushed => "FULL",
-            Self::Committed => "NORMAL",
-        }
-    }
-}
-
-/// Makes room when the disk is full.
-type Relief = Box<dyn Fn() + Send + Sync>;
-
-/// How many waiting writes may share one commit.
-const BATCH: usize = 64;
 
 /// Handle on the database; cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    writer: mpsc::Sender<WriteJob>,
+    writer: Writer,
     readers: Arc<[mpsc::Sender<Job>]>,
     next: Arc<AtomicUsize>,
-    relief: Arc<OnceLock<Relief>>,
+    hooks: Arc<Hooks>,
     counts: Arc<Counts>,
     path: Arc<Path>,
     _lock: Arc<File>,
-}
-
-/// What the writer has done since the start.
-#[derive(Default)]
-struct Counts {
-    writes: AtomicU64,
-    commits: AtomicU64,
 }
 
 /// How busy the store was since the start, and how large it is.
@@ -169,11 +131,9 @@ impl Store {
         let mut connection = connect(&path, false)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         migrate::run(&mut connection)?;
-        let (writer, jobs) = mpsc::channel();
-        let relief = Arc::new(OnceLock::new());
-        let counts = Arc::new(Counts::default());
-        let (for_writer, counted) = (relief.clone(), counts.clone());
-        spawn("store-writer", move || write_loop(&mut connection, &jobs, &for_writer, &counted));
+        let (hooks, counts) = (Arc::new(Hooks::default()), Arc::new(Counts::default()));
+        let log = flushed_log(state_dir, &path)?;
+        let writer = Writer::start(connection, log, hooks.clone(), counts.clone())?;
         let readers = (0..reader_count())
             .map(|_| {
                 let connection = connect(&path, true)?;
@@ -190,7 +150,7 @@ impl Store {
             writer,
             readers: readers.into(),
             next: Arc::new(AtomicUsize::new(0)),
-            relief,
+            hooks,
             counts,
             path: path.into(),
             _lock: Arc::new(lock),
@@ -202,7 +162,7 @@ impl Store {
         let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
         StoreFigures {
             writes: self.counts.writes.load(Ordering::Relaxed),
-            commits: self.counts.commits.load(Ordering::Relaxed),
+            commits: self.counts.flushes.load(Ordering::Relaxed),
             database_bytes: size(&self.path),
             log_bytes: size(&self.path.with_extension("db-wal")),
         }
@@ -212,7 +172,12 @@ impl Store {
     /// tries again can succeed. Only the first call counts.
     pub fn when_full(&self, relief: impl Fn() + Send + Sync + 'static) {
         // Set already: the first one stays.
-        let _ = self.relief.set(Box::new(relief));
+        let _ = self.hooks.full.set(Box::new(relief));
+    }
+
+    /// Is notified whenever new tasks are committed, which is a moment before they are on the disk.
+    pub fn new_tasks(&self) -> Arc<Notify> {
+        self.hooks.new_tasks.clone()
     }
 
     /// Runs `job` on a reading connection, inside one consistent snapshot.
@@ -243,7 +208,10 @@ impl Store {
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     {
-        self.submit(job, Durability::Flushed).await
+        let (flushed, on_disk) = oneshot::channel();
+        let result = self.submit(job, Some(flushed)).await?;
+        on_disk.await.map_err(|_| StoreError::Closed)??;
+        Ok(result)
     }
 
     /// As [`Store::write`], but does not wait for the disk: the process may die at once, and it is kept; when the host loses
@@ -255,29 +223,30 @@ impl Store {
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     {
-        self.submit(job, Durability::Committed).await
+        self.submit(job, None).await
     }
 
-    async fn submit<T, E, F>(&self, job: F, durability: Durability) -> Result<T, E>
+    async fn submit<T, E, F>(&self, job: F, flushed: Option<Flushed>) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     {
         let (sender, receiver) = oneshot::channel();
-        let work: Work = Box::new(move |connection| {
+        let job = WriteJob::new(flushed, move |connection| {
             let result = connection.map_err(E::from).and_then(job);
             let keep = result.is_ok();
-            let answer: Answer = Box::new(move |committed| {
+            let answer = move |committed: Result<(), StoreError>| {
                 let outcome = match committed {
                     Ok(()) => result,
                     Err(error) => result.and(Err(error.into())),
                 };
+                // A caller that went away does not want the answer.
                 let _ = sender.send(outcome);
-            });
-            (keep, answer)
+            };
+            (keep, Box::new(answer))
         });
-        self.writer.send(WriteJob { work, durability }).map_err(|_| StoreError::Closed)?;
+        self.writer.send(job)?;
         receiver.await.map_err(|_| StoreError::Closed)?
     }
 }
@@ -294,80 +263,16 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) {
     }
 }
 
-fn write_loop(
-    connection: &mut Connection,
-    jobs: &mpsc::Receiver<WriteJob>,
-    relief: &OnceLock<Relief>,
-    counts: &Counts,
-) {
-    let mut set = Durability::Flushed;
-    let mut waiting: Option<WriteJob> = None;
-    while let Some(first) = waiting.take().or_else(|| jobs.recv().ok()) {
-        let mut answers = Vec::new();
-        let durability = first.durability;
-        if set != durability {
-            // Not within a transaction, where SQLite refuses it.
-            match connection.pragma_update(None, "synchronous", durability.pragma()) {
-                Ok(()) => set = durability,
-                Err(error) => {
-                    let (_, answer) = (first.work)(Err(error.into()));
-                    answer(Ok(()));
-                    continue;
-                }
-            }
-        }
-        let committed = batch(connection, first, jobs, &mut answers, &mut waiting).map_err(Arc::new);
-        counts.commits.fetch_add(u64::from(durability == Durability::Flushed), Ordering::Relaxed);
-        counts.writes.fetch_add(u64::try_from(answers.len()).unwrap_or_default(), Ordering::Relaxed);
-        if let Err(error) = &committed
-            && StoreError::Commit(error.clone()).is_full()
-            && let Some(relief) = relief.get()
-        {
-            relief();
-        }
-        for answer in answers {
-            answer(committed.clone().map_err(StoreError::Commit));
-        }
-    }
-}
-
-/// Runs `first` and what else waits in one transaction, each job in its savepoint. What must be flushed does not join a
-/// transaction that is not: it is left `waiting`, as the next first.
-fn batch(
-    connection: &mut Connection,
-    first: WriteJob,
-    jobs: &mpsc::Receiver<WriteJob>,
-    answers: &mut Vec<Answer>,
-    waiting: &mut Option<WriteJob>,
-) -> rusqlite::Result<()> {
-    let durability = first.durability;
-    let mut tx = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
-        Ok(tx) => tx,
-        Err(error) => {
-            answers.push((first.work)(Err(error.into())).1);
-            return Ok(());
-        }
+/// Opens the write-ahead log to be flushed, and makes sure that it will be found after a power loss. SQLite keeps the file
+/// as long as it has a connection.
+fn flushed_log(state_dir: &Path, database: &Path) -> Result<File, StoreError> {
+    let path = database.with_extension("db-wal");
+    let open = || {
+        let log = File::open(&path)?;
+        File::open(state_dir)?.sync_all()?;
+        Ok(log)
     };
-    let mut next = Some(first);
-    while let Some(job) = next.take() {
-        let savepoint = tx.savepoint()?;
-        let (keep, answer) = (job.work)(Ok(&savepoint));
-        answers.push(answer);
-        if keep {
-            savepoint.commit()?;
-        } else {
-            savepoint.finish()?;
-        }
-        if answers.len() < BATCH {
-            match jobs.try_recv() {
-                Ok(job) if durability == Durability::Committed && job.durability == Durability::Flushed => {
-                    *waiting = Some(job);
-                }
-                job => next = job.ok(),
-            }
-        }
-    }
-    tx.commit()
+    open().map_err(|source| StoreError::File { path: path.clone(), source })
 }
 
 fn connect(path: &Path, read_only: bool) -> Result<Connection, StoreError> {
@@ -379,9 +284,9 @@ fn connect(path: &Path, read_only: bool) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // The task log is our intent log: what was answered 202 has to survive power loss. The writer goes below it for what
-    // need not.
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    // SQLite itself flushes when it empties its log, so that the database is never damaged. What was answered 202 has to
+    // survive power loss too: the writer flushes that, beside the next commits.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "cache_size", -2048)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(128);

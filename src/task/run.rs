@@ -23,11 +23,15 @@ pub(super) enum End {
     Halted,
 }
 
+/// What happened to the steps of a task, oldest first.
+pub(super) type Log = Vec<(String, LogEvent)>;
+
 pub(super) trait Runnable: Send + Sync {
     fn run<'a>(
         &'a self,
         inner: &'a Inner,
         row: TaskRow,
+        log: Log,
         preempted: CancellationToken,
     ) -> BoxFuture<'a, Result<End, StoreError>>;
 
@@ -45,17 +49,11 @@ impl<W: Workflow> Runnable for Registered<W> {
         &'a self,
         inner: &'a Inner,
         row: TaskRow,
+        log: Log,
         preempted: CancellationToken,
     ) -> BoxFuture<'a, Result<End, StoreError>> {
         Box::pin(async move {
             let id = row.id;
-            let read = move |c: &Connection| Ok::<_, StoreError>((tasks::get(c, id)?, tasks::log(c, id)?));
-            let (now_row, log) = inner.store.read(read).await?;
-            // The list that it was found in may be older than its end; from here on nobody else has it.
-            let Some(row) = now_row.filter(|now| now.status.is_open() && now.not_before == row.not_before)
-            else {
-                return Ok(End::Rest);
-            };
             let parsed = Progress::of(&log)
                 .map_err(|e| e.to_string())
                 .and_then(|p| serde_json::from_str(&row.state).map(|s| (p, s)).map_err(|e| e.to_string()));
@@ -127,8 +125,17 @@ impl<W: Workflow> Run<'_, W> {
             if let Some(Effect::Halt) = self.meet(step.name, Moment::BeforeStart) {
                 return Ok(End::Halted);
             }
-            self.log_start(ended.take(), step).await?;
-            match self.attempt(step).await {
+            let begun = self.log_start(ended.take(), step)?;
+            let attempt = if step.volatile {
+                // If the process dies before this is committed, the step is merely run again.
+                let (begun, attempt) = tokio::join!(begun, self.attempt(step));
+                begun?;
+                attempt
+            } else {
+                begun.await?;
+                self.attempt(step).await
+            };
+            match attempt {
                 Attempt::Halted => return Ok(End::Halted),
                 Attempt::Ended(Ok(())) => {
                     ended = Some(step.name);
@@ -279,7 +286,11 @@ impl<W: Workflow> Run<'_, W> {
     }
 
     /// One transaction: the end of the step before, the start of this one, the state, and the rows that show it.
-    async fn log_start(&self, ended: Option<&'static str>, step: &Step<W>) -> Result<(), StoreError> {
+    fn log_start(
+        &self,
+        ended: Option<&'static str>,
+        step: &Step<W>,
+    ) -> Result<impl Future<Output = Result<(), StoreError>> + use<W>, StoreError> {
         let (name, enter) = (step.name, step.enter);
         let (now, state, task) = (self.inner.now(), self.state_text()?, self.context.task.clone());
         let job = move |c: &Connection| {
@@ -293,8 +304,8 @@ impl<W: Workflow> Run<'_, W> {
                 None => Ok(()),
             }
         };
-        let store = &self.inner.store;
-        if step.volatile { store.write_unflushed(job).await } else { store.write(job).await }
+        let (store, volatile) = (self.inner.store.clone(), step.volatile);
+        Ok(async move { if volatile { store.write_unflushed(job).await } else { store.write(job).await } })
     }
 
     async fn log_end(&self, ended: Option<&'static str>) -> Result<(), StoreError> {
@@ -372,9 +383,7 @@ impl<W: Workflow> Run<'_, W> {
         hook: F,
     ) -> Result<End, StoreError>
     where
-        F: FnOnce(&crate::store::Connection, &W::State, &TaskInfo, Timestamp) -> Result<(), StoreError>
-            + Send
-            + 'static,
+        F: FnOnce(&Connection, &W::State, &TaskInfo, Timestamp) -> Result<(), StoreError> + Send + 'static,
     {
         let last = self.workflow.steps.last().map_or("", |step| step.name);
         if let Some(Effect::Halt) = self.meet(last, Moment::BeforeClose) {

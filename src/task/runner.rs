@@ -1,12 +1,12 @@
 //! Runs open tasks: finds what may run, keeps tasks of one subject apart, bounds how many run at once.
 
 use super::failpoint::Failpoints;
-use super::run::{End, Registered, Runnable};
+use super::run::{End, Log, Registered, Runnable};
 use super::workflow::Workflow;
 use crate::store::tasks::{self, TaskRow, TaskStatus};
-use crate::store::{Store, StoreError};
+use crate::store::{Connection, Store, StoreError};
 use jiff::Timestamp;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
@@ -71,7 +71,8 @@ pub(super) struct Inner {
     pub(super) failpoints: Failpoints,
     workflows: HashMap<&'static str, Box<dyn Runnable>>,
     live: Mutex<HashMap<String, Live>>,
-    wake: Notify,
+    /// Told whenever tasks were added (by the store) or one ended.
+    wake: Arc<Notify>,
     /// Told whenever a task ended or the list of tasks was looked through.
     changed: Notify,
     ended: Mutex<Ended>,
@@ -89,6 +90,7 @@ struct Live {
 impl Engine {
     pub fn new(store: Store, now: Now, tuning: Tuning, failpoints: Failpoints) -> Self {
         let permits = Arc::new(Semaphore::new(tuning.parallel.max(1)));
+        let wake = store.new_tasks();
         Self {
             inner: Inner {
                 store,
@@ -97,7 +99,7 @@ impl Engine {
                 failpoints,
                 workflows: HashMap::new(),
                 live: Mutex::default(),
-                wake: Notify::new(),
+                wake,
                 changed: Notify::new(),
                 ended: Mutex::default(),
                 permits,
@@ -140,11 +142,6 @@ impl Engine {
 }
 
 impl Tasks {
-    /// Says that a task was added. Call it after the transaction was committed.
-    pub fn wake(&self) {
-        self.inner.wake.notify_one();
-    }
-
     /// Stops: running steps end, then their tasks are parked for the next start. Waits at most `patience`.
     pub async fn stop(&self, patience: Duration) {
         self.inner.stop.cancel();
@@ -246,10 +243,20 @@ impl Inner {
 
     /// Starts what may run. Gives the time until a postponed task is due.
     async fn dispatch(self: &Arc<Self>) -> Result<Option<Duration>, StoreError> {
-        let rows = self.store.read(tasks::runnable).await?;
+        // Whoever is at work now may be at its end before the rows are read, or after: its end wakes us again.
+        let at_work: HashSet<String> = self.live().keys().cloned().collect();
+        let read = move |c: &Connection| {
+            let rows = tasks::runnable(c)?.into_iter();
+            let found = rows.map(|row| {
+                let log = if at_work.contains(&row.subject) { None } else { Some(tasks::log(c, row.id)?) };
+                Ok((row, log))
+            });
+            found.collect::<Result<Vec<_>, StoreError>>()
+        };
+        let rows = self.store.read(read).await?;
         let now = self.now();
         let mut due: Option<Duration> = None;
-        for row in rows {
+        for (row, log) in rows {
             let mut live = self.live();
             if let Some(running) = live.get(&row.subject) {
                 if row.preempted && running.task == row.id {
@@ -257,6 +264,7 @@ impl Inner {
                 }
                 continue;
             }
+            let Some(log) = log else { continue };
             let wait = row.not_before.saturating_sub(now.as_microsecond());
             if wait > 0 {
                 let wait = Duration::from_micros(wait.unsigned_abs());
@@ -270,12 +278,12 @@ impl Inner {
             live.insert(row.subject.clone(), Live { task: row.id, preempted: preempted.clone() });
             drop(live);
             let inner = self.clone();
-            self.tracker.spawn(async move { inner.carry_out(row, preempted).await });
+            self.tracker.spawn(async move { inner.carry_out(row, log, preempted).await });
         }
         Ok(due)
     }
 
-    async fn carry_out(self: Arc<Self>, row: TaskRow, preempted: CancellationToken) {
+    async fn carry_out(self: Arc<Self>, row: TaskRow, log: Log, preempted: CancellationToken) {
         let subject = row.subject.clone();
         let (id, workflow) = (row.id, row.workflow.clone());
         let work = async {
@@ -284,7 +292,7 @@ impl Inner {
                 tracing::error!(task = id, workflow, "no such workflow; the task is left alone");
                 return std::future::pending().await;
             };
-            match runnable.run(&self, row, preempted).await {
+            match runnable.run(&self, row, log, preempted).await {
                 Ok(End::Rest) => {}
                 Ok(End::Halted) => self.halt.cancel(),
                 Err(error) => {

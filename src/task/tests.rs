@@ -179,7 +179,7 @@ impl Bench {
     }
 }
 
-async fn submit(store: &Store, tasks: &Tasks, workflow: &'static str, state: ToyState, preempt: bool) -> i64 {
+async fn submit(store: &Store, workflow: &'static str, state: ToyState, preempt: bool) -> i64 {
     let id = store
         .write(move |c| {
             let text = serde_json::to_string(&state).unwrap();
@@ -192,7 +192,6 @@ async fn submit(store: &Store, tasks: &Tasks, workflow: &'static str, state: Toy
         })
         .await
         .unwrap();
-    tasks.wake();
     id
 }
 
@@ -222,7 +221,7 @@ const ALL: [&str; 3] = ["a/first", "a/second", "a/third"];
 async fn a_workflow_runs_to_its_end() {
     let bench = Bench::new();
     let (store, tasks) = bench.start().await;
-    let id = submit(&store, &tasks, "build", toy("a"), false).await;
+    let id = submit(&store, "build", toy("a"), false).await;
     tasks.settled().await.unwrap();
     assert_eq!(bench.world.things(), ALL);
     assert_eq!(outcome(&store, "a").await.as_deref(), Some("done"));
@@ -236,7 +235,7 @@ async fn a_failure_at_any_step_is_undone_wholly() {
             let bench = Bench::new();
             bench.want("build", step, moment, Effect::Fail);
             let (store, tasks) = bench.start().await;
-            let id = submit(&store, &tasks, "build", toy("a"), false).await;
+            let id = submit(&store, "build", toy("a"), false).await;
             tasks.settled().await.unwrap();
             assert!(bench.points.all_met());
             assert!(bench.world.things().is_empty(), "{step} {moment:?}: {:?}", bench.world.things());
@@ -260,7 +259,7 @@ async fn a_crash_at_any_moment_changes_nothing_in_the_end() {
             bench.want("build", step, moment, Effect::Halt);
             {
                 let (store, tasks) = bench.start().await;
-                submit(&store, &tasks, "build", toy("a"), false).await;
+                submit(&store, "build", toy("a"), false).await;
                 tasks.settled().await.unwrap();
                 assert!(
                     tasks.halted()
@@ -286,7 +285,7 @@ async fn a_crash_while_unwinding_goes_on_unwinding() {
             bench.want("build", step, moment, Effect::Halt);
             {
                 let (store, tasks) = bench.start().await;
-                submit(&store, &tasks, "build", toy("a"), false).await;
+                submit(&store, "build", toy("a"), false).await;
                 tasks.settled().await.unwrap();
                 assert!(tasks.halted());
                 tasks.stop(Duration::from_secs(5)).await;
@@ -304,7 +303,7 @@ async fn transient_failures_are_tried_again() {
     let bench = Bench::new();
     *bench.world.hiccups.lock().unwrap() = 3;
     let (store, tasks) = bench.start().await;
-    submit(&store, &tasks, "build", toy("a"), false).await;
+    submit(&store, "build", toy("a"), false).await;
     tasks.settled().await.unwrap();
     assert_eq!(bench.world.things(), ALL);
 }
@@ -317,7 +316,7 @@ async fn an_undo_that_keeps_failing_leaves_the_task_stuck() {
         bench.want("build", "first", Moment::AfterUndo, Effect::Fail);
     }
     let (store, tasks) = bench.start().await;
-    let id = submit(&store, &tasks, "build", toy("a"), false).await;
+    let id = submit(&store, "build", toy("a"), false).await;
     tasks.settled().await.unwrap();
     assert_eq!(status(&store, id).await, TaskStatus::Stuck);
     assert_eq!(outcome(&store, "a").await.as_deref(), Some("stuck"));
@@ -330,7 +329,7 @@ async fn forward_workflows_are_tried_until_they_succeed() {
         bench.want("raze", "all", Moment::AfterRun, Effect::Fail);
     }
     let (store, tasks) = bench.start().await;
-    submit(&store, &tasks, "raze", toy("a"), false).await;
+    submit(&store, "raze", toy("a"), false).await;
     tasks.settled().await.unwrap();
     assert!(bench.points.all_met());
     assert_eq!(outcome(&store, "a").await.as_deref(), Some("razed"));
@@ -340,14 +339,14 @@ async fn forward_workflows_are_tried_until_they_succeed() {
 async fn tasks_of_one_subject_wait_for_each_other_and_delete_goes_first() {
     let bench = Bench::new();
     let (store, tasks) = bench.start().await;
-    let build = submit(&store, &tasks, "build", ToyState { tag: "a".into(), wait: true }, false).await;
-    let other = submit(&store, &tasks, "build", toy("b"), false).await;
+    let build = submit(&store, "build", ToyState { tag: "a".into(), wait: true }, false).await;
+    let other = submit(&store, "build", toy("b"), false).await;
     while status(&store, other).await != TaskStatus::Done {
         tokio::task::yield_now().await;
     }
-    let second = submit(&store, &tasks, "build", toy("a"), false).await;
+    let second = submit(&store, "build", toy("a"), false).await;
     assert_eq!(status(&store, second).await, TaskStatus::Pending);
-    submit(&store, &tasks, "raze", toy("a"), true).await;
+    submit(&store, "raze", toy("a"), true).await;
     tasks.settled().await.unwrap();
     assert_eq!(status(&store, build).await, TaskStatus::Unwound);
     assert_eq!(status(&store, second).await, TaskStatus::Unwound);
@@ -360,7 +359,7 @@ async fn a_stopped_engine_parks_its_tasks() {
     let bench = Bench::new();
     {
         let (store, tasks) = bench.start().await;
-        submit(&store, &tasks, "build", ToyState { tag: "a".into(), wait: true }, false).await;
+        submit(&store, "build", ToyState { tag: "a".into(), wait: true }, false).await;
         while bench.world.things().is_empty() {
             tokio::task::yield_now().await;
         }

@@ -104,7 +104,8 @@ impl<W: Workflow> Step<W> {
         self
     }
 
-    /// For a step that only changes what the host forgets when it loses power: the log need not be on the disk before it.
+    /// For a step that can be repeated at any time and only changes what the host forgets when it loses power: it is logged
+    /// beside its run, not before it.
     #[must_use]
     pub fn volatile(mut self) -> Self {
         self.volatile = true;

@@ -81,10 +81,10 @@ impl Autostart {
         self.starting.iter().copied()
     }
 
-    /// Starts as many as there is room for. Says whether tasks were added.
-    pub async fn go_on(&mut self, env: &ServerEnv, now: Timestamp) -> Result<bool, AutostartError> {
+    /// Starts as many as there is room for.
+    pub async fn go_on(&mut self, env: &ServerEnv, now: Timestamp) -> Result<(), AutostartError> {
         if self.waiting.is_empty() && self.starting.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         let asked: Vec<ServerId> = self.starting.iter().copied().collect();
         self.starting = env
@@ -97,7 +97,6 @@ impl Autostart {
                     .collect()
             })
             .await?;
-        let mut added = false;
         while self.starting.len() < self.parallel
             && let Some(id) = self.waiting.front().copied()
         {
@@ -122,10 +121,9 @@ impl Autostart {
             self.waiting.pop_front();
             if started {
                 self.starting.insert(id);
-                added = true;
             }
         }
-        Ok(added)
+        Ok(())
     }
 }
 

@@ -25,7 +25,6 @@ use super::ids::ServerId;
 use super::workflow::ServerEnv;
 use crate::host::hypervisor::HostEvent;
 use crate::store::{servers, tasks};
-use crate::task::Tasks;
 use autostart::{Autostart, Policy};
 use host_networks::ensure_host_networks;
 use jiff::SignedDuration;
@@ -80,7 +79,6 @@ const TASKS_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 pub struct Reconciler {
     env: Arc<ServerEnv>,
     clock: Clock,
-    tasks: Tasks,
     pace: Pace,
     boot: Boot,
     /// `None` until the store and the host could be asked.
@@ -93,11 +91,10 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
-    pub fn new(env: Arc<ServerEnv>, clock: Clock, tasks: Tasks, pace: Pace, boot: Boot) -> Self {
+    pub fn new(env: Arc<ServerEnv>, clock: Clock, pace: Pace, boot: Boot) -> Self {
         Self {
             env,
             clock,
-            tasks,
             pace,
             boot,
             autostart: None,
@@ -176,14 +173,12 @@ impl Reconciler {
             }
             match &mut self.autostart {
                 Some(autostart) => autostart.go_on(&self.env, now).await,
-                None => Ok(false),
+                None => Ok(()),
             }
         }
         .await;
-        match result {
-            Ok(true) => self.tasks.wake(),
-            Ok(false) => {}
-            Err(error) => tracing::warn!(%error, "servers could not be started again after the host's boot"),
+        if let Err(error) = result {
+            tracing::warn!(%error, "servers could not be started again after the host's boot");
         }
         let starting: Vec<ServerId> = self.autostart.iter().flat_map(Autostart::starting).collect();
         for id in starting {
@@ -221,9 +216,6 @@ impl Reconciler {
     async fn conclude(&mut self, looked_at: Option<&BTreeSet<ServerId>>, result: Result<Synced, SyncError>) {
         match result {
             Ok(synced) => {
-                if synced.tasks {
-                    self.tasks.wake();
-                }
                 self.stalled.note(looked_at, &synced.stalled);
                 self.stalled.relieve(&self.env, self.pace.stalled).await;
                 let stalled: Vec<ServerId> = self.stalled.ids().collect();

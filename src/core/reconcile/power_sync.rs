@@ -26,8 +26,6 @@ pub enum SyncError {
 pub struct Synced {
     /// Servers that have a task now: they are to be looked at again when it is over.
     pub busy: BTreeSet<ServerId>,
-    /// Whether tasks were added, so that the engine is to be woken.
-    pub tasks: bool,
     /// Idle servers whose guest stands still because its disk could not be written.
     pub stalled: BTreeSet<ServerId>,
 }
@@ -112,24 +110,23 @@ async fn compare(
             // Looked at again: it may have been on its way through this state.
             let seen = power_state(env.hypervisor.state(row.id).await?);
             let id = row.id;
-            synced.tasks |= env.store.write(move |c| stop(c, id, seen, now)).await?;
-            Ok(())
+            Ok(env.store.write(move |c| stop(c, id, seen, now)).await?)
         }
     }
 }
 
 /// Records the stop that the owner did not ask for, if the row still wants it.
-fn stop(c: &Connection, id: ServerId, seen: PowerState, now: Timestamp) -> Result<bool, StoreError> {
-    let Some(server) = servers::get(c, id)? else { return Ok(false) };
+fn stop(c: &Connection, id: ServerId, seen: PowerState, now: Timestamp) -> Result<(), StoreError> {
+    let Some(server) = servers::get(c, id)? else { return Ok(()) };
     let observation = observe(server.vm_state, server.task_state, seen);
     servers::set_power_state(c, id, observation.map_or(seen, |observation| observation.power_state), now)?;
     if observation.map(|observation| observation.follow) != Some(Follow::Stop) {
-        return Ok(false);
+        return Ok(());
     }
     // An active guest that is off is merely to be recorded so; any other is not supposed to run.
     let force = server.vm_state != VmState::Active;
     let state = |task| StopState { task, force };
     unasked::<ServerStop>(c, &server, "stop", Some(TaskState::PoweringOff), state, now)?;
     tracing::info!(server = %id, vm_state = %server.vm_state, power_state = seen.number(), "following the host");
-    Ok(true)
+    Ok(())
 }

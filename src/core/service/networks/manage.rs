@@ -52,7 +52,7 @@ impl NetworksService {
         changes: NetworkChanges,
     ) -> Result<NetworkWithSubnets> {
         let (actor, now) = (actor.clone(), self.deps.clock.now());
-        let network = self.write(move |c| {
+        self.write(move |c| {
             let network = owned(c, &Caller::of(&actor), id, "update_network")?;
             let mtu = network.mtu;
             let network = update(c, &Caller::of(&actor), network, changes, now)?;
@@ -60,10 +60,8 @@ impl NetworksService {
                 follow(c, id, &actor, now)?;
             }
             with_subnets(c, network)
-        });
-        let network = network.await?;
-        self.deps.tasks.wake();
-        Ok(network)
+        })
+        .await
     }
 
     /// Removes a network with its subnets; it must have no ports.
@@ -81,9 +79,7 @@ impl NetworksService {
             store::delete(c, id)?;
             follow(c, id, &actor, now)
         })
-        .await?;
-        self.deps.tasks.wake();
-        Ok(())
+        .await
     }
 }
 

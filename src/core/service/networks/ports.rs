@@ -35,19 +35,16 @@ impl NetworksService {
 
     pub async fn update_port(&self, actor: &Actor, id: PortId, changes: PortChanges) -> Result<Port> {
         let (caller, actor, now) = (Caller::of(actor), actor.clone(), self.deps.clock.now());
-        let changed = self
-            .write(move |c| {
-                let (port, network) = visible(c, &caller, id)?;
-                let refilter = port.is_of_server() && changes.concern_the_host();
-                let changed = update(c, &caller, port, &network, changes, now)?;
-                if refilter {
-                    follow(c, network.id, &actor, now)?;
-                }
-                Ok(changed)
-            })
-            .await?;
-        self.deps.tasks.wake();
-        Ok(changed)
+        self.write(move |c| {
+            let (port, network) = visible(c, &caller, id)?;
+            let refilter = port.is_of_server() && changes.concern_the_host();
+            let changed = update(c, &caller, port, &network, changes, now)?;
+            if refilter {
+                follow(c, network.id, &actor, now)?;
+            }
+            Ok(changed)
+        })
+        .await
     }
 
     pub async fn delete_port(&self, actor: &Actor, id: PortId) -> Result<()> {

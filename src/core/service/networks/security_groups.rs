@@ -141,19 +141,16 @@ impl NetworksService {
     /// Makes all of the rules or none.
     pub async fn create_rules(&self, actor: &Actor, wanted: Vec<NewRule>) -> Result<Vec<SecurityGroupRule>> {
         let (caller, actor, now) = (Caller::of(actor), actor.clone(), self.deps.clock.now());
-        let made: Vec<SecurityGroupRule> = self
-            .write(move |c| {
-                let made = wanted.into_iter().map(|rule| create_rule(c, &caller, rule, now));
-                let made = made.collect::<Result<Vec<_>>>()?;
-                let groups: BTreeSet<SecurityGroupId> = made.iter().map(|rule| rule.group_id).collect();
-                for group in groups {
-                    follow_group(c, group, &actor, now)?;
-                }
-                Ok(made)
-            })
-            .await?;
-        self.deps.tasks.wake();
-        Ok(made)
+        self.write(move |c| {
+            let made = wanted.into_iter().map(|rule| create_rule(c, &caller, rule, now));
+            let made = made.collect::<Result<Vec<_>>>()?;
+            let groups: BTreeSet<SecurityGroupId> = made.iter().map(|rule| rule.group_id).collect();
+            for group in groups {
+                follow_group(c, group, &actor, now)?;
+            }
+            Ok(made)
+        })
+        .await
     }
 
     pub async fn delete_rule(&self, actor: &Actor, id: SecurityGroupRuleId) -> Result<()> {
@@ -164,9 +161,7 @@ impl NetworksService {
             security_groups::touch(c, rule.group_id, now)?;
             follow_group(c, rule.group_id, &actor, now)
         })
-        .await?;
-        self.deps.tasks.wake();
-        Ok(())
+        .await
     }
 }
 

@@ -40,7 +40,7 @@ impl NetworksService {
             }
         }
         let (actor, now) = (actor.clone(), self.deps.clock.now());
-        let made = self.write(move |c| {
+        self.write(move |c| {
             let caller = Caller::of(&actor);
             let create_one = |subnet| {
                 let subnet = create(c, &caller, subnet, now)?;
@@ -48,10 +48,8 @@ impl NetworksService {
                 Ok(subnet)
             };
             wanted.into_iter().map(create_one).collect()
-        });
-        let made = made.await?;
-        self.deps.tasks.wake();
-        Ok(made)
+        })
+        .await
     }
 
     /// Whether nothing uses the range. A network that is gone is on the host a moment longer, which is waited for.
@@ -75,15 +73,13 @@ impl NetworksService {
 
     pub async fn update_subnet(&self, actor: &Actor, id: SubnetId, changes: SubnetChanges) -> Result<Subnet> {
         let (actor, now) = (actor.clone(), self.deps.clock.now());
-        let changed = self.write(move |c| {
+        self.write(move |c| {
             let subnet = owned_subnet(c, &Caller::of(&actor), id, "update_subnet")?;
             let subnet = update(c, subnet, changes, now)?;
             follow(c, subnet.network_id, &actor, now)?;
             Ok(subnet)
-        });
-        let changed = changed.await?;
-        self.deps.tasks.wake();
-        Ok(changed)
+        })
+        .await
     }
 
     /// Removes a subnet on which no port has an address.
@@ -95,9 +91,7 @@ impl NetworksService {
             store::delete_subnet(c, id)?;
             follow(c, subnet.network_id, &actor, now)
         })
-        .await?;
-        self.deps.tasks.wake();
-        Ok(())
+        .await
     }
 }
 

@@ -90,14 +90,14 @@ where
 
 impl Servers {
     pub async fn start(&self, actor: &Actor, id: ServerId) -> Result<()> {
-        self.hand_over(actor, id, move |c, actor, server, now| {
+        self.change(actor, id, move |c, actor, server, now| {
             set_going::<ServerStart, _>(c, actor, &server, Action::Start, now, |task| task)
         })
         .await
     }
 
     pub async fn stop(&self, actor: &Actor, id: ServerId) -> Result<()> {
-        self.hand_over(actor, id, move |c, actor, server, now| {
+        self.change(actor, id, move |c, actor, server, now| {
             set_going::<ServerStop, _>(c, actor, &server, Action::Stop, now, |task| StopState {
                 task,
                 force: false,
@@ -108,7 +108,7 @@ impl Servers {
 
     pub async fn reboot(&self, actor: &Actor, id: ServerId, hard: bool) -> Result<()> {
         let action = if hard { Action::RebootHard } else { Action::RebootSoft };
-        self.hand_over(actor, id, move |c, actor, server, now| {
+        self.change(actor, id, move |c, actor, server, now| {
             set_going::<ServerReboot, _>(c, actor, &server, action, now, |task| RebootState {
                 task,
                 hard,
@@ -148,7 +148,7 @@ impl Servers {
     /// Forces the state that a server shows. What is going on is told to stop, and the state is forced again after its end; a
     /// delete goes on.
     pub async fn reset_state(&self, actor: &Actor, id: ServerId, to: ResetTo) -> Result<()> {
-        self.hand_over(actor, id, move |c, actor, server, now| {
+        self.change(actor, id, move |c, actor, server, now| {
             decide(&server, Action::ResetState, actor)?;
             let subject = id.to_string();
             let vm = match to {

@@ -20,7 +20,7 @@ impl Servers {
     /// # Errors
     /// A locked server, a network that the server is not on, one that has no address left.
     pub async fn add_fixed_ip(&self, actor: &Actor, id: ServerId, network: String) -> Result<()> {
-        self.hand_over(actor, id, move |c, actor, server, now| {
+        self.change(actor, id, move |c, actor, server, now| {
             decide(&server, Action::AddFixedIp, actor)?;
             let port = with_address_more(c, id, &network)?;
             keep(c, actor, &server, port, now)
@@ -33,7 +33,7 @@ impl Servers {
     /// # Errors
     /// A locked server, an address that the server does not have.
     pub async fn remove_fixed_ip(&self, actor: &Actor, id: ServerId, address: IpAddr) -> Result<()> {
-        self.hand_over(actor, id, move |c, actor, server, now| {
+        self.change(actor, id, move |c, actor, server, now| {
             decide(&server, Action::RemoveFixedIp, actor)?;
             for mut port in ports_of(c, id)? {
                 let before = port.fixed_ips.len();

@@ -38,9 +38,7 @@ impl Servers {
             command,
         };
         let node = self.node.clone();
-        let created = self.deps.store.write(move |c| request.carry_out(c, &node)).await?;
-        self.deps.tasks.wake();
-        Ok(created)
+        self.deps.store.write(move |c| request.carry_out(c, &node)).await
     }
 }
 

@@ -41,7 +41,7 @@ impl Servers {
     /// # Errors
     /// A group that is unknown or whose name is not its alone, a server without ports, a port that cannot have groups.
     pub async fn add_security_group(&self, actor: &Actor, id: ServerId, name: String) -> Result<()> {
-        self.hand_over(actor, id, move |c, actor, server, now| {
+        self.change(actor, id, move |c, actor, server, now| {
             decide(&server, Action::AddSecurityGroup, actor)?;
             let group = resolve(c, actor, &name, now)?;
             let mut ports = ports_of(c, id)?;
@@ -65,7 +65,7 @@ impl Servers {
     /// # Errors
     /// A group that is unknown, or whose name is not its alone, or that none of the ports has.
     pub async fn remove_security_group(&self, actor: &Actor, id: ServerId, name: String) -> Result<()> {
-        self.hand_over(actor, id, move |c, actor, server, now| {
+        self.change(actor, id, move |c, actor, server, now| {
             decide(&server, Action::RemoveSecurityGroup, actor)?;
             let group = resolve(c, actor, &name, now)?;
             let mut ports = ports_of(c, id)?;

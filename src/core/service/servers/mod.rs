@@ -255,18 +255,6 @@ impl Servers {
             .await
     }
 
-    /// Runs a change of a server's row as one transaction, and has the engine begin what that left to do.
-    async fn hand_over<T: Send + 'static>(
-        &self,
-        actor: &Actor,
-        id: ServerId,
-        work: impl FnOnce(&Connection, &Actor, Server, Timestamp) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let done = self.change(actor, id, work).await?;
-        self.deps.tasks.wake();
-        Ok(done)
-    }
-
     /// Runs a change of a server's row as one transaction.
     async fn change<T: Send + 'static>(
         &self,

@@ -38,7 +38,7 @@ impl Servers {
         let server = self.find(actor, id, Among::Living).await?;
         decide(&server, Action::ChangePassword, actor)?;
         self.check_agent(&server).await?;
-        self.hand_over(actor, id, move |c, actor, server, now| {
+        self.change(actor, id, move |c, actor, server, now| {
             set_going::<ServerPassword, _>(c, actor, &server, Action::ChangePassword, now, |task| {
                 PasswordState { task, admin_password: password }
             })

@@ -42,7 +42,7 @@ impl Servers {
         id: ServerId,
         action: Action,
     ) -> Result<()> {
-        self.hand_over(actor, id, move |c, actor, server, now| {
+        self.change(actor, id, move |c, actor, server, now| {
             set_going::<W, _>(c, actor, &server, action, now, |task| task)
         })
         .await

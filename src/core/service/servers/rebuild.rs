@@ -27,7 +27,7 @@ impl Servers {
             command.admin_password.take().unwrap_or_else(|| naming::password(random_number()).into());
         let (carried, node) = (password.clone(), self.node.clone());
         let shown = self
-            .hand_over(actor, id, move |c, actor, mut server, now| {
+            .change(actor, id, move |c, actor, mut server, now| {
                 // Before everything else that could be wrong with the request.
                 decide(&server, Action::Rebuild, actor)?;
                 let (before, was_stopped) = (FormerImage::of(&server), server.vm_state == VmState::Stopped);

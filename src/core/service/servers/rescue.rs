@@ -26,7 +26,7 @@ impl Servers {
     ) -> Result<Secret> {
         let password = password.unwrap_or_else(|| naming::password(random_number()).into());
         let admin_password = password.clone();
-        self.hand_over(actor, id, move |c, actor, server, now| {
+        self.change(actor, id, move |c, actor, server, now| {
             decide(&server, Action::Rescue, actor)?;
             let rescue = match image {
                 Some(image) => with_image(c, actor, image)?,
@@ -43,7 +43,7 @@ impl Servers {
     }
 
     pub async fn unrescue(&self, actor: &Actor, id: ServerId) -> Result<()> {
-        self.hand_over(actor, id, move |c, actor, server, now| {
+        self.change(actor, id, move |c, actor, server, now| {
             set_going::<ServerUnrescue, _>(c, actor, &server, Action::Unrescue, now, |task| UnrescueState {
                 task,
                 runs: false,

@@ -34,7 +34,7 @@ impl Servers {
         disk_config: Option<DiskConfig>,
     ) -> Result<()> {
         let node = self.node.clone();
-        self.hand_over(actor, id, move |c, actor, server, now| {
+        self.change(actor, id, move |c, actor, server, now| {
             begin(c, actor, server, &node, &flavor, disk_config, now)
         })
         .await
@@ -42,7 +42,7 @@ impl Servers {
 
     /// Keeps the new size for good.
     pub async fn confirm_resize(&self, actor: &Actor, id: ServerId) -> Result<()> {
-        self.hand_over(actor, id, move |c, actor, server, now| {
+        self.change(actor, id, move |c, actor, server, now| {
             decide(&server, Action::ConfirmResize, actor)?;
             let resize = finished(c, &server)?;
             server_migrations::set_status(c, resize.number, MigrationStatus::Confirming, now)?;
@@ -54,7 +54,7 @@ impl Servers {
 
     /// Goes back to the old size; what the guest wrote since is lost.
     pub async fn revert_resize(&self, actor: &Actor, id: ServerId) -> Result<()> {
-        self.hand_over(actor, id, move |c, actor, server, now| {
+        self.change(actor, id, move |c, actor, server, now| {
             decide(&server, Action::RevertResize, actor)?;
             let Resize { number, old_flavor, old_vm_state, .. } = finished(c, &server)?;
             admission::check_growth(c, &server.project_id, &server.flavor, &old_flavor)?;

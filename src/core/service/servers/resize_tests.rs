@@ -200,7 +200,7 @@ async fn resize(process: &Process, id: ServerId, flavor: &str) {
 /// Has everything that waits for its time be due now.
 async fn make_due(process: &Process) {
     sql(process, "UPDATE task SET not_before = 0 WHERE status = 'pending'").await;
-    process.tasks.wake();
+    process.store.new_tasks().notify_one();
 }
 
 #[tokio::test]

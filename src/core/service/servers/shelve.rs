@@ -44,7 +44,7 @@ impl Servers {
     /// Unknown server, a state that does not allow it, limits for images.
     pub async fn shelve(&self, actor: &Actor, id: ServerId) -> Result<()> {
         let offload_after = self.node.shelved_offload_seconds;
-        self.hand_over(actor, id, move |c, actor, server, now| {
+        self.change(actor, id, move |c, actor, server, now| {
             decide(&server, Action::Shelve, actor)?;
             let name = format!("{}-shelved", server.name);
             let wanted = Wanted { name, kind: "snapshot", properties: BTreeMap::new() };
@@ -65,7 +65,7 @@ impl Servers {
     /// # Errors
     /// Unknown server, a state that does not allow it.
     pub async fn shelve_offload(&self, actor: &Actor, id: ServerId) -> Result<()> {
-        self.hand_over(actor, id, move |c, actor, server, now| {
+        self.change(actor, id, move |c, actor, server, now| {
             set_going::<ServerOffload, _>(c, actor, &server, Action::ShelveOffload, now, |task| {
                 OffloadState { task, event: true }
             })
@@ -79,8 +79,7 @@ impl Servers {
     /// Unknown server, a state that does not allow it, a zone or a host that does not exist.
     pub async fn unshelve(&self, actor: &Actor, id: ServerId, to: Destination) -> Result<()> {
         let node = self.node.clone();
-        self.hand_over(actor, id, move |c, actor, server, now| unshelve(c, actor, server, &to, &node, now))
-            .await
+        self.change(actor, id, move |c, actor, server, now| unshelve(c, actor, server, &to, &node, now)).await
     }
 }
 

@@ -60,7 +60,7 @@ impl Servers {
         rotation: Option<Rotation>,
     ) -> Result<ImageId> {
         let image = self
-            .hand_over(actor, id, move |c, actor, server, now| {
+            .change(actor, id, move |c, actor, server, now| {
                 if wanted.limited {
                     check_metadata(c, actor, &wanted)?;
                 }

@@ -25,7 +25,7 @@ impl Servers {
     /// Unknown server, locked.
     pub async fn delete(&self, actor: &Actor, id: ServerId, force: bool) -> Result<()> {
         let reclaim_after = self.node.reclaim_seconds;
-        self.hand_over(actor, id, move |c, actor, server, now| {
+        self.change(actor, id, move |c, actor, server, now| {
             let action = if force {
                 Action::ForceDelete
             } else if reclaim_after > 0 && can_wait(&server) {
@@ -50,7 +50,7 @@ impl Servers {
     /// # Errors
     /// Unknown server, a state that does not allow it, quotas.
     pub async fn restore(&self, actor: &Actor, id: ServerId) -> Result<()> {
-        self.hand_over(actor, id, move |c, actor, server, now| {
+        self.change(actor, id, move |c, actor, server, now| {
             decide(&server, Action::Restore, actor)?;
             let limits = quotas::limits(c, &server.project_id)?;
             count_within_quota(c, &server.project_id, &limits, &server.flavor, 1..=1)?;

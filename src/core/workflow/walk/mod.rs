@@ -92,7 +92,6 @@ impl System {
                 sync_all(&process.env, &std::collections::BTreeSet::new(), process.clock.now())
                     .await
                     .unwrap();
-                process.tasks.wake();
             });
             self.process = Some(process);
         }
