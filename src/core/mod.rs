@@ -4,6 +4,7 @@
 //! may do I/O, know HTTP, SQL or libvirt, or read a clock or a random source that was not passed in.
 
 pub mod actor;
+pub mod aggregate;
 pub mod clock;
 pub mod console;
 pub mod error;

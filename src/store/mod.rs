@@ -5,6 +5,7 @@
 //! savepoint of its own, and commits that wait together share one flush to the disk. Nobody hears "done" before the
 //! flush who has not said that the commit is enough. The state folder is locked for one process.
 
+pub mod aggregates;
 pub mod console_tokens;
 pub mod firewall;
 pub mod flavors;

@@ -1,13 +1,14 @@
 //! What administrators said of the node and its services.
 
-use super::{Connection, StoreError};
+use super::{Connection, StoreError, aggregates};
 use crate::core::server::node::Node;
 use crate::core::server::standing::{COMPUTE, ServiceState, Standing};
 use rusqlite::{OptionalExtension, params};
 
 /// How the node stands now.
 pub fn standing(c: &Connection, node: &Node) -> Result<Standing, StoreError> {
-    Ok(Standing { zone: node.zone.clone(), compute: service(c, COMPUTE)? })
+    let zone = aggregates::zone_of(c, &node.name)?.unwrap_or_else(|| node.zone.clone());
+    Ok(Standing { zone, compute: service(c, COMPUTE)? })
 }
 
 /// What was said of one service.

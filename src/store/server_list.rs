@@ -289,7 +289,12 @@ fn text(column: Column) -> &'static str {
         Column::Host | Column::Node => "server.host",
         Column::ReservationId => "server.reservation_id",
         Column::KeyName => "server.key_name",
-        Column::AvailabilityZone => "ifnull(server.pinned_zone, iif(server.host IS NULL, NULL, 'nova'))",
+        Column::AvailabilityZone => {
+            "ifnull(server.pinned_zone, iif(server.host IS NULL, NULL, ifnull( \
+                (SELECT json_extract(a.metadata, '$.availability_zone') FROM aggregate a, json_each(a.hosts) h \
+                 WHERE h.value = server.host AND json_extract(a.metadata, '$.availability_zone') IS NOT NULL LIMIT 1), \
+                'nova')))"
+        }
         Column::CreatedAt => "strftime('%Y-%m-%d %H:%M:%S', server.created_at / 1000000, 'unixepoch')",
         Column::LaunchedAt => "strftime('%Y-%m-%d %H:%M:%S', server.launched_at / 1000000, 'unixepoch')",
         Column::TerminatedAt => "strftime('%Y-%m-%d %H:%M:%S', server.terminated_at / 1000000, 'unixepoch')",

@@ -45,6 +45,7 @@ pub enum Resource {
     Limits,
     QuotaSet,
     QuotaClassSet,
+    Aggregate,
     Service,
     Hypervisor,
     /// A hypervisor in the short list.
@@ -64,7 +65,7 @@ pub enum Resource {
 
 impl Resource {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::ServerShow,
         Self::ServerDetail,
         Self::ServerUpdate,
@@ -77,6 +78,7 @@ impl Resource {
         Self::Limits,
         Self::QuotaSet,
         Self::QuotaClassSet,
+        Self::Aggregate,
         Self::Service,
         Self::Hypervisor,
         Self::HypervisorSummary,
@@ -347,6 +349,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         changes: &[Accepted(&[Input::UsageQuery], &["limit", "marker"])],
     },
     Entry {
+        minor: 41,
+        what: "Aggregates have a UUID.",
+        changes: &[Shown(&[Resource::Aggregate], &["uuid"])],
+    },
+    Entry {
         minor: 42,
         what: "Networks and block devices of a new server may be tagged again.",
         changes: &[Accepted(&[Input::ServerNetwork, Input::ServerBlockDevice], &["tag"])],
@@ -588,6 +595,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
             Shown(&[Resource::Migration], &["user_id", "project_id"]),
             Accepted(&[Input::MigrationsQuery], &["user_id", "project_id"]),
         ],
+    },
+    Entry {
+        minor: 81,
+        what: "Images can be made ready on the hosts of an aggregate.",
+        changes: &[Operations],
     },
     Entry {
         minor: 82,

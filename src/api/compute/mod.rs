@@ -9,6 +9,7 @@
 //!
 //! Views write themselves through the shape of their version; nothing builds a tree of JSON values to answer.
 
+mod aggregates;
 mod audit_log;
 mod baremetal;
 pub mod changes;

@@ -1,7 +1,7 @@
 //! The table of operations: where, since when and until when, and for whom.
 
 use super::{
-    audit_log, baremetal, console_auth_tokens, extensions, external_events, flavors, gone, hosts,
+    aggregates, audit_log, baremetal, console_auth_tokens, extensions, external_events, flavors, gone, hosts,
     hypervisors, image_metadata, images, keypairs, limits, migrations, networks, quotas, security_groups,
     server_groups, servers, services, usage, versions, zones,
 };
@@ -30,6 +30,7 @@ pub fn table() -> &'static Router {
         routes.extend(quota_routes());
         routes.extend(node_routes());
         routes.extend(old_node_routes());
+        routes.extend(aggregate_routes());
         routes.extend(image_routes());
         routes.extend(network_routes());
         routes.extend(server_routes());
@@ -163,6 +164,24 @@ fn node_routes() -> Vec<Route> {
             hypervisors::search),
         route!(GET "/os-hypervisors/{id}/servers", until(52),
             Rule::Admin("os_compute_api:os-hypervisors:servers"), hypervisors::servers),
+    ]
+}
+
+fn aggregate_routes() -> Vec<Route> {
+    vec![
+        route!(GET "/os-aggregates", ALWAYS, Rule::Admin("os_compute_api:os-aggregates:index"), aggregates::list),
+        route!(POST "/os-aggregates", ALWAYS, Rule::Admin("os_compute_api:os-aggregates:create"),
+            aggregates::create),
+        route!(GET "/os-aggregates/{id}", ALWAYS, Rule::Admin("os_compute_api:os-aggregates:show"),
+            aggregates::show),
+        route!(PUT "/os-aggregates/{id}", ALWAYS, Rule::Admin("os_compute_api:os-aggregates:update"),
+            aggregates::update),
+        route!(DELETE "/os-aggregates/{id}", ALWAYS, Rule::Admin("os_compute_api:os-aggregates:delete"),
+            aggregates::delete),
+        route!(POST "/os-aggregates/{id}/action", ALWAYS, Rule::Admin("os_compute_api:os-aggregates:add_host"),
+            aggregates::act),
+        route!(POST "/os-aggregates/{id}/images", from(81), Rule::Admin("compute:aggregates:images"),
+            aggregates::images),
     ]
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Node {
     /// The host name that servers show.
     pub name: String,
-    /// The availability zone that the node is in.
+    /// The availability zone that the node is in while no aggregate names another.
     pub zone: String,
     pub capacity: Capacity,
     /// How long a guest may take to shut down before its power is cut.

@@ -12,7 +12,7 @@ use crate::core::server::node::Node;
 use crate::core::workflow::guest::{self, Extras};
 use crate::host::guest::{Answer, ec2_versions};
 use crate::host::hypervisor::{DeviceAddresses, Hypervisor};
-use crate::store::{StoreError, server_ports, servers};
+use crate::store::{StoreError, node, server_ports, servers};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -58,15 +58,16 @@ impl MetadataService {
     /// What the guest at this address finds at a path; `None` for strangers and where there is nothing.
     pub async fn lookup(&self, peer: IpAddr, path: &str) -> Result<Option<Found>> {
         let Some(address) = ipv4(peer) else { return Ok(None) };
+        let node = self.node.clone();
         let found = self.deps.store.read::<_, StoreError, _>(move |c| {
             let Some(owner) = server_ports::port_by_address(c, address)? else { return Ok(None) };
             let Some(server) = servers::get(c, owner.server_id)? else { return Ok(None) };
             let nics = server_ports::server_nics(c, &[server.id])?.remove(&server.id).unwrap_or_default();
-            Ok(Some((server, nics)))
+            Ok(Some((server, nics, node::standing(c, &node)?.zone)))
         });
-        let Some((server, nics)) = found.await? else { return Ok(None) };
+        let Some((server, nics, zone)) = found.await? else { return Ok(None) };
         let extras = Extras {
-            zone: self.node.zone.clone(),
+            zone,
             admin_password: None,
             random_seed: random_bytes(SEED_BYTES),
             addresses: self.addresses(&server, &nics, path).await,

@@ -1,5 +1,6 @@
 //! Use cases, one file per resource: authorise, load, let the rules decide, record and enqueue in one transaction.
 
+pub mod aggregates;
 pub mod consoles;
 pub mod figures;
 pub mod flavors;
@@ -43,6 +44,7 @@ pub struct Services {
     pub deps: Deps,
     /// For what can only be read from the machine: console logs, diagnostics, the bytes of images.
     pub host: Host,
+    pub aggregates: aggregates::AggregateService,
     pub consoles: consoles::ConsoleService,
     pub figures: figures::FiguresService,
     pub flavors: flavors::FlavorService,
@@ -60,6 +62,7 @@ pub struct Services {
 impl Services {
     pub fn new(deps: Deps, host: Host, node: Arc<Node>, settings: Settings) -> Self {
         Self {
+            aggregates: aggregates::AggregateService::new(deps.clone(), node.clone()),
             consoles: consoles::ConsoleService::new(deps.clone(), host.hypervisor.clone(), settings.consoles),
             figures: figures::FiguresService::new(deps.clone(), host.hypervisor.clone()),
             flavors: flavors::FlavorService::new(deps.clone()),

@@ -88,7 +88,7 @@ impl NodeService {
 
     /// Has services that were deleted there again, as at every start of a daemon.
     pub async fn register_services(&self) -> Result<()> {
-        Ok(self.deps.store.write(|c| store::node::register_services(c)).await?)
+        Ok(self.deps.store.write(store::node::register_services).await?)
     }
 
     /// Changes the service that runs guests, and gives what there is then; `None` if it was deleted.
@@ -128,6 +128,9 @@ impl NodeService {
                 }
                 let state = ServiceState { removed: true, ..ServiceState::default() };
                 store::node::set_service(c, binary, &state)?;
+                if binary == COMPUTE {
+                    store::aggregates::remove_host(c, &node.name)?;
+                }
                 Ok(true)
             })
             .await

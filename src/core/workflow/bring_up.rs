@@ -110,7 +110,7 @@ pub fn disk_plan(server: &Server, config_drive: Option<Vec<u8>>) -> Result<DiskP
 }
 
 /// What a server of an image of this format boots from.
-fn boot_source(image: ImageId, format: &str) -> Result<BootSource, StepError> {
+pub fn boot_source(image: ImageId, format: &str) -> Result<BootSource, StepError> {
     let format: ImageFormat =
         format.parse().map_err(|error: crate::host::disk::inspect::UnknownFormat| StepError::of(&error))?;
     if format == ImageFormat::Iso {
@@ -142,7 +142,7 @@ pub fn config_drive_bytes(
     addresses: DeviceAddresses,
 ) -> Result<Vec<u8>, StepError> {
     let extras = guest::Extras {
-        zone: env.node.zone.clone(),
+        zone: subject.zone.clone(),
         admin_password: password.map(|password| password.clone().into()),
         random_seed: random_bytes(512),
         addresses,

@@ -10,6 +10,7 @@ mod domain;
 mod due;
 pub mod guest;
 mod hand_over;
+pub mod image_prefetch;
 mod image_removal;
 pub mod network_sync;
 mod record;
@@ -59,7 +60,7 @@ use crate::host::disk::DiskError;
 use crate::host::hypervisor::{Hypervisor, HypervisorError};
 use crate::host::net::{HostNetwork, NetError};
 use crate::host::storage::Storage;
-use crate::store::{Store, server_ports, servers};
+use crate::store::{Store, node, server_ports, servers};
 use crate::task::{Engine, StepError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -103,6 +104,7 @@ pub fn register(engine: Engine, env: &Arc<ServerEnv>) -> Engine {
         .register::<server_reset::ServerReset>(env.clone())
         .register::<server_restore::ServerRestore>(env.clone())
         .register::<image_removal::ImageRemoval>(env.clone())
+        .register::<image_prefetch::ImagePrefetch>(env.clone())
         .register::<due::Due>(env.clone())
         .register::<server_resize::ServerResize>(env.clone())
         .register::<server_resize_confirm::ServerResizeConfirm>(env.clone())
@@ -123,6 +125,8 @@ pub struct ServerTask {
 struct Subject {
     server: Server,
     nics: Vec<ServerNic>,
+    /// The availability zone that the node is in.
+    zone: String,
 }
 
 impl ServerEnv {
@@ -131,6 +135,7 @@ impl ServerEnv {
     }
 
     async fn load(&self, id: ServerId) -> Result<Subject, StepError> {
+        let node = self.node.clone();
         let found = self
             .store
             .read::<_, crate::store::StoreError, _>(move |c| {
@@ -138,7 +143,8 @@ impl ServerEnv {
                 // A state that was reset or restored meanwhile leaves no rescue behind.
                 server.rescue = server.rescue.filter(|_| server.vm_state == VmState::Rescued);
                 let nics = server_ports::server_nics(c, &[id])?.remove(&id).unwrap_or_default();
-                Ok(Some(Subject { server, nics }))
+                let zone = node::standing(c, &node)?.zone;
+                Ok(Some(Subject { server, nics, zone }))
             })
             .await?;
         found.ok_or_else(|| StepError::new(404, format!("Instance {id} could not be found.")))

@@ -20,6 +20,8 @@ struct Inner {
     /// Whether the copies of root disks are complete.
     captures: BTreeMap<ServerId, bool>,
     images: BTreeSet<ImageId>,
+    /// The images that were made ready to be started from.
+    prepared: BTreeSet<ImageId>,
     fail_next: u32,
     free: Option<u64>,
 }
@@ -54,6 +56,11 @@ impl FakeStorage {
     /// The images whose bytes were made from servers.
     pub fn images(&self) -> BTreeSet<ImageId> {
         self.lock().images.clone()
+    }
+
+    /// The images that were made ready to be started from.
+    pub fn prepared(&self) -> BTreeSet<ImageId> {
+        self.lock().prepared.clone()
     }
 
     /// The servers that have a copy of their root disk.
@@ -144,8 +151,10 @@ impl Storage for FakeStorage {
         Ok(files(&DiskPlan { rescue: known.rescue.clone().filter(|_| asked), ..known }))
     }
 
-    async fn prepare(&self, _boot: BootSource) -> Result<(), DiskError> {
-        self.change().map(drop)
+    async fn prepare(&self, boot: BootSource) -> Result<(), DiskError> {
+        let (BootSource::Disk { image, .. } | BootSource::Cd { image }) = boot;
+        self.change()?.prepared.insert(image);
+        Ok(())
     }
 
     async fn replace(&self, plan: &DiskPlan, _keep_ephemeral: bool) -> Result<(), DiskError> {

@@ -1,6 +1,7 @@
 //! The ledger against golden bodies: one for every version at which the form of an answer changes, in
 //! `tests/golden/compute`. Every response change has to change a body, every request change what is accepted.
 
+use crate::api::compute::aggregates::AggregateView;
 use crate::api::compute::changes::{self, Input, LEDGER, NEWEST, Resource, shape};
 use crate::api::compute::flavors::view::{FlavorSummary, FlavorView};
 use crate::api::compute::hypervisors::{HypervisorView, Page as HypervisorPage};
@@ -14,6 +15,7 @@ use crate::api::compute::servers::history::{ActionView, EventView, Page as Actio
 use crate::api::compute::servers::view::{Scene, ServerView};
 use crate::api::compute::services::{Ids, ServiceView};
 use crate::api::version::ledger::Change;
+use crate::core::aggregate::Aggregate;
 use crate::core::clock::from_micros;
 use crate::core::flavor::{Flavor, NewFlavor, defaults};
 use crate::core::ids::{NetworkId, PortId, ServerGroupId, ServerId, SubnetId};
@@ -269,6 +271,19 @@ fn body(resource: Resource, minor: u16) -> Value {
                 "detail": view(Some("p"), Some(Usage::default())),
                 "changed": view(None, None),
             })
+        }
+        Resource::Aggregate => {
+            let aggregate = Aggregate {
+                number: 1,
+                uuid: uuid(7),
+                name: "a".into(),
+                metadata: [("availability_zone".to_owned(), "north".to_owned())].into(),
+                hosts: vec!["node".into()],
+                created_at: from_micros(AT),
+                updated_at: None,
+            };
+            let view = |whole| value(&AggregateView { aggregate: &aggregate, whole, shape });
+            json!({"shown": view(true), "made": view(false)})
         }
         Resource::Service => value(&ServiceView {
             binary: "nova-compute",

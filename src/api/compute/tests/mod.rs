@@ -1,6 +1,7 @@
 //! The API as a client sees it, on a cloud without a host.
 
 mod administration;
+mod aggregates;
 mod connectivity;
 mod external_events;
 mod golden;

@@ -1,5 +1,6 @@
 //! What is particular to images of servers, and to servers that are put away.
 
+use super::super::image_prefetch;
 use super::super::testing::{Bench, owner};
 use super::cases::{Case, new_image, outcome};
 use crate::core::server::node::Node;
@@ -144,4 +145,23 @@ async fn what_is_due_is_done_in_its_time_and_only_then() {
     }
     assert_eq!(bench.on_host().domains.domains.keys().collect::<Vec<_>>(), [&back]);
     assert_eq!(bench.storage.images().len(), 1);
+}
+
+#[tokio::test]
+async fn an_image_is_made_ready_ahead_of_its_servers_or_not() {
+    let bench = Bench::new();
+    let process = bench.start().await;
+    let (image, now) = (bench.image, process.clock.now());
+    let prefetch = |format: &'static str| {
+        let write = move |c: &rusqlite::Connection| image_prefetch::arrange(c, image, format, "req-1", now);
+        process.store.write::<_, StoreError, _>(write)
+    };
+    bench.storage.fail_next(1);
+    for ready in [false, true] {
+        prefetch("qcow2").await.unwrap();
+        process.tasks.settled().await.unwrap();
+        assert_eq!(bench.storage.prepared().contains(&image), ready);
+    }
+    prefetch("unheard of").await.unwrap();
+    process.tasks.settled().await.unwrap();
 }
