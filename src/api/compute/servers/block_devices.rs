@@ -30,6 +30,8 @@ pub struct Device {
     device_type: Option<String>,
     disk_bus: Option<String>,
     tag: Option<String>,
+    /// Of the volume that would be made.
+    volume_type: Option<String>,
     #[serde(default, deserialize_with = "wire::maybe_number")]
     boot_index: Option<i64>,
     #[serde(default, deserialize_with = "wire::maybe_number")]
@@ -128,23 +130,33 @@ fn meaning(device: &Device, has_image: bool) -> Result<Meaning<'_>> {
     let uuid = device.uuid.as_deref().or(device.image_id.as_deref());
     let source = device.source_type.as_deref().or(device.image_id.as_ref().map(|_| "image"));
     let local = device.destination_type.as_deref() != Some("volume");
+    let volume_type = device.volume_type.as_deref().filter(|kind| !kind.is_empty());
+    let typed_disk = volume_type.is_some() && device.destination_type.as_deref() == Some("local");
     match (source, uuid) {
         (Some("blank"), Some(_)) => Err(invalid("Invalid device UUID.")),
         (Some("volume" | "snapshot" | "image"), None) => Err(invalid("Missing device UUID.")),
-        (Some("volume"), Some(id)) => Err(no_volume(id)),
-        (Some("snapshot"), Some(id)) => Err(no_snapshot(id)),
-        (Some("image"), Some(id)) if local => {
-            if has_image && device.boot_index == Some(0) {
-                return Ok(Meaning::Root(id));
-            }
+        (Some("image"), Some(_)) if local && !(has_image && device.boot_index == Some(0)) => {
             Err(invalid("Mapping image to local is not supported."))
         }
+        _ if typed_disk => {
+            Err(invalid("Specifying a volume_type with destination_type=local is not supported."))
+        }
+        (Some("volume"), Some(_)) if volume_type.is_some() => {
+            Err(invalid("Specifying volume type to existing volume is not supported."))
+        }
+        (Some("volume"), Some(id)) => Err(no_volume(id)),
+        (Some("snapshot"), Some(id)) => Err(no_snapshot(id)),
+        (Some("image"), Some(id)) if local => Ok(Meaning::Root(id)),
         (Some("blank"), None) if local => {
             let size = device.volume_size.and_then(|size| u64::try_from(size).ok());
             let swap = device.guest_format.as_deref() == Some("swap");
             Ok(if swap { Meaning::Swap(size) } else { Meaning::Ephemeral(size) })
         }
-        _ => Err(Error::invalid("Block Device Mapping is Invalid.")),
+        _ => Err(match volume_type {
+            // There are none.
+            Some(kind) => Error::invalid(format!("Volume type {kind} could not be found.")),
+            None => Error::invalid("Block Device Mapping is Invalid."),
+        }),
     }
 }
 
@@ -238,6 +250,22 @@ mod tests {
         assert_eq!(asked(Some(IMAGE), bus), Err(text.to_owned()));
         let kind = json!([{"source_type": "blank", "destination_type": "local", "device_type": "tape"}]);
         refused(Some(IMAGE), kind, "The provided device type tape is not valid.");
+        let typed = "Specifying a volume_type with destination_type=local is not supported.";
+        for (source, uuid) in [("image", json!(IMAGE)), ("blank", Value::Null), ("volume", json!(IMAGE))] {
+            let mut device = json!({"source_type": source, "destination_type": "local", "volume_type": "fast",
+                "boot_index": 0});
+            if source != "blank" {
+                device["uuid"] = uuid;
+            }
+            refused(Some(IMAGE), json!([device]), typed);
+        }
+        let volume = json!({"uuid": IMAGE, "source_type": "volume", "destination_type": "volume",
+            "volume_type": "fast"});
+        refused(Some(IMAGE), json!([volume]), "Specifying volume type to existing volume is not supported.");
+        let new = json!([{"source_type": "blank", "destination_type": "volume", "volume_size": 1, "volume_type": "fast"}]);
+        assert_eq!(asked(Some(IMAGE), new), Err("Volume type fast could not be found.".to_owned()));
+        let untyped = json!([{"source_type": "blank", "destination_type": "local", "volume_type": ""}]);
+        assert!(asked(Some(IMAGE), untyped).is_ok());
         assert_eq!(asked(None, json!([])), Err("Missing imageRef attribute".to_owned()));
     }
 }
