@@ -1,5 +1,5 @@
 //! The `dwarfnova` program: reads arguments and hands over to a subcommand.
 
-fn main() -> std::process::ExitCode {
+fn main() {
     dwarfnova::cli::run()
 }

@@ -80,11 +80,12 @@ pub struct Running {
 impl Running {
     /// Waits until the server has stopped.
     pub async fn ended(self) {
-        if self.acceptor.await.is_err() {
+        // Where a wait is cut off, the process ends.
+        if self.acceptor.await.is_err_and(|error| error.is_panic()) {
             tracing::error!("the acceptor panicked");
         }
         for thread in self.threads {
-            if !matches!(tokio::task::spawn_blocking(move || thread.join()).await, Ok(Ok(()))) {
+            if matches!(tokio::task::spawn_blocking(move || thread.join()).await, Ok(Err(_))) {
                 tracing::error!("an HTTP worker panicked");
             }
         }

@@ -5,7 +5,6 @@ mod doctor;
 mod serve;
 
 use clap::{Parser, Subcommand};
-use std::process::ExitCode;
 
 /// An OpenStack-compatible cloud in one process, for one machine.
 #[derive(Debug, Parser)]
@@ -28,18 +27,19 @@ enum Command {
 }
 
 /// Runs the subcommand that the arguments name.
-pub fn run() -> ExitCode {
+pub fn run() -> ! {
     let result = match &Arguments::parse().command {
         Command::Serve(arguments) => serve::serve(arguments),
         Command::Up(arguments) => serve::up(arguments),
         Command::Credentials(arguments) => credentials::credentials(arguments),
         Command::Doctor(arguments) => doctor::doctor(arguments),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    let code = match result {
+        Ok(()) => 0,
         Err(error) => {
             eprintln!("dwarfnova: {error:#}");
-            ExitCode::FAILURE
+            1
         }
-    }
+    };
+    crate::host::exit::now(code)
 }

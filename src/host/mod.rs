@@ -5,6 +5,7 @@
 
 pub mod command;
 pub mod disk;
+pub mod exit;
 pub mod faults;
 pub mod guest;
 #[cfg(target_env = "gnu")]

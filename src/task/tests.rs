@@ -180,7 +180,7 @@ impl Bench {
 }
 
 async fn submit(store: &Store, workflow: &'static str, state: ToyState, preempt: bool) -> i64 {
-    let id = store
+    store
         .write(move |c| {
             let text = serde_json::to_string(&state).unwrap();
             let subject = state.tag.as_str();
@@ -191,8 +191,7 @@ async fn submit(store: &Store, workflow: &'static str, state: ToyState, preempt:
             )
         })
         .await
-        .unwrap();
-    id
+        .unwrap()
 }
 
 fn toy(tag: &str) -> ToyState {
