@@ -228,6 +228,17 @@ async fn a_workflow_runs_to_its_end() {
 }
 
 #[tokio::test]
+async fn a_task_is_begun_though_its_caller_has_left() {
+    let bench = Bench::new();
+    let (store, tasks) = bench.start().await;
+    assert!(tokio::time::timeout(Duration::ZERO, submit(&store, "build", toy("a"), false)).await.is_err());
+    let said = |c: &Connection| Ok(c.query_row("SELECT count(*) FROM setting", [], |row| row.get(0))?);
+    let begun = tasks.until(move |c| said(c).map(|count: i64| count == 1));
+    tokio::time::timeout(Duration::from_secs(30), begun).await.unwrap().unwrap();
+    assert_eq!(outcome(&store, "a").await.as_deref(), Some("done"));
+}
+
+#[tokio::test]
 async fn a_failure_at_any_step_is_undone_wholly() {
     for step in ["first", "second", "third"] {
         for moment in [Moment::AfterStart, Moment::AfterRun] {

