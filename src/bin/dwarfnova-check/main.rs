@@ -33,7 +33,7 @@ const LOOKS: usize = 8;
 /// Prints one line for each violation: the invariant, the object, what is wrong. Exit code 0 when there is none, 1 when
 /// there are some, 2 when it could not look (no database, no libvirt, tasks that do not end).
 ///
-/// Covered: I1 to I19. Not covered, because one look cannot tell: that what was answered is kept (I20),
+/// Covered: I1 to I19, and I27 (server groups). Not covered, because one look cannot tell: that what was answered is kept (I20),
 /// data inside guests (I21), that guests are not disturbed (I22), that a restart changes nothing (I23), that idle is idle
 /// (I24), what logs say (I25), that everything can be deleted in time (I26). There are no volumes (I16). Of I12 the limits
 /// and of I13 the free disk are not looked at: both depend on the configuration.
@@ -49,7 +49,7 @@ struct Arguments {
     /// Checks all: nothing may be going on meanwhile. This is the default.
     #[arg(long, conflicts_with = "live")]
     settled: bool,
-    /// Checks only what has to hold at any moment: I3, I4 (domains), I9, I12, I14, I18.
+    /// Checks only what has to hold at any moment: I3, I4 (domains), I9, I12, I14, I18, I27.
     #[arg(long)]
     live: bool,
     /// How long to wait for tasks to end, in seconds.

@@ -17,10 +17,10 @@
 //! | I13 | the counters of the host are right | records |
 //! | I14 | each task state has its task, each task its subject, and none hangs (live) | records |
 //! | I15 | servers in ERROR have a fault; records of actions are whole | records |
-//! | I16 | server groups have living servers, and no more on a host than they allow (live) | records |
 //! | I17 | images have their bytes, and only those that should | files |
 //! | I18 | the database is sound and one process has it (live) | records |
 //! | I19 | no process, mount, device or socket is left over or used twice | records |
+//! | I27 | server groups have living servers, and no more on a host than they allow (live) | records |
 
 mod files;
 mod networks;

@@ -108,14 +108,14 @@ fn server_groups(facts: &Facts, verdict: &mut Verdict) {
         let mut on_hosts: BTreeMap<&str, u64> = BTreeMap::new();
         for member in &group.members {
             let server = facts.rows.living().find(|server| server.id == *member);
-            verdict.unless(server.is_some(), 16, &group.id, || format!("{member} in it does not exist"));
+            verdict.unless(server.is_some(), 27, &group.id, || format!("{member} in it does not exist"));
             if let Some(host) = server.and_then(|server| server.host.as_deref()) {
                 *on_hosts.entry(host).or_default() += 1;
             }
         }
         let Some(most) = group.most_on_a_host else { continue };
         for (host, count) in on_hosts {
-            verdict.unless(count <= most, 16, &group.id, || {
+            verdict.unless(count <= most, 27, &group.id, || {
                 format!("{count} of its servers are on {host}, it allows {most}")
             });
         }

@@ -59,8 +59,8 @@ fn i16_server_groups() {
         most_on_a_host,
         members: members.iter().map(|id| (*id).to_owned()).collect(),
     };
-    finds(16, |facts| facts.rows.server_groups.push(group(None, &[GONE])));
-    finds(16, |facts| facts.rows.server_groups.push(group(Some(0), &[SERVER])));
+    finds(27, |facts| facts.rows.server_groups.push(group(None, &[GONE])));
+    finds(27, |facts| facts.rows.server_groups.push(group(Some(0), &[SERVER])));
     assert_eq!(broken(|facts| facts.rows.server_groups.push(group(Some(1), &[SERVER]))), [].into());
 }
 
