@@ -74,6 +74,8 @@ pub struct NewTask<'a> {
     pub request_id: &'a str,
     /// Whether open tasks of the subject are told to stop at their next step boundary.
     pub preempt: bool,
+    /// The step that counts as begun already.
+    pub begun: Option<&'a str>,
 }
 
 /// What happened to a step.
@@ -136,12 +138,17 @@ pub fn enqueue(c: &Connection, task: &NewTask<'_>, now: Timestamp) -> Result<i64
     if task.preempt {
         preempt(c, task.subject, now)?;
     }
+    let status = if task.begun.is_some() { TaskStatus::Running } else { TaskStatus::Pending };
     c.prepare_cached(
         "INSERT INTO task (workflow, subject, status, state, request_id, created_at, updated_at)
-         VALUES (?1, ?2, 'pending', ?3, ?4, ?5, ?5)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
     )?
-    .execute(params![task.workflow, task.subject, task.state, task.request_id, at])?;
-    Ok(c.last_insert_rowid())
+    .execute(params![task.workflow, task.subject, status.as_str(), task.state, task.request_id, at])?;
+    let id = c.last_insert_rowid();
+    if let Some(step) = task.begun {
+        append(c, id, step, LogEvent::Started, None, now)?;
+    }
+    Ok(id)
 }
 
 /// Tells the open tasks of a subject to stop at their next step boundary.

@@ -125,15 +125,19 @@ impl<W: Workflow> Run<'_, W> {
             if let Some(Effect::Halt) = self.meet(step.name, Moment::BeforeStart) {
                 return Ok(End::Halted);
             }
-            let begun = self.log_start(ended.take(), step)?;
-            let attempt = if step.volatile {
-                // If the process dies before this is committed, the step is merely run again.
-                let (begun, attempt) = tokio::join!(begun, self.attempt(step));
-                begun?;
-                attempt
-            } else {
-                begun.await?;
+            let attempt = if step.volatile && self.is_begun(index) {
                 self.attempt(step).await
+            } else {
+                let begun = self.log_start(ended.take(), step)?;
+                if step.volatile {
+                    // If the process dies before this is committed, the step is merely run again.
+                    let (begun, attempt) = tokio::join!(begun, self.attempt(step));
+                    begun?;
+                    attempt
+                } else {
+                    begun.await?;
+                    self.attempt(step).await
+                }
             };
             match attempt {
                 Attempt::Halted => return Ok(End::Halted),
@@ -175,7 +179,12 @@ impl<W: Workflow> Run<'_, W> {
                 },
             }
         }
-        self.close(ended, TaskStatus::Done, |c, state, task, now| W::done(c, state, task, now)).await
+        self.close(TaskStatus::Done, |c, state, task, now| W::done(c, state, task, now)).await
+    }
+
+    /// Whether the log that the run began with ends in this step.
+    fn is_begun(&self, index: usize) -> bool {
+        index == self.progress.succeeded && self.progress.started.len() > index
     }
 
     async fn unwind(&mut self, cause: Cause) -> Result<End, StoreError> {
@@ -185,7 +194,7 @@ impl<W: Workflow> Run<'_, W> {
             let Some(step) = workflow.steps.iter().find(|step| step.name == name) else {
                 tracing::error!(task = self.row.id, step = name, "a begun step is unknown to this program");
                 return self
-                    .close(None, TaskStatus::Stuck, move |c, s, t, now| W::stuck(c, s, t, &cause, now))
+                    .close(TaskStatus::Stuck, move |c, s, t, now| W::stuck(c, s, t, &cause, now))
                     .await;
             };
             if step.undo.is_some() {
@@ -208,16 +217,14 @@ impl<W: Workflow> Run<'_, W> {
                         );
                         self.append(step.name, LogEvent::UndoFailed).await?;
                         return self
-                            .close(None, TaskStatus::Stuck, move |c, s, t, now| {
-                                W::stuck(c, s, t, &cause, now)
-                            })
+                            .close(TaskStatus::Stuck, move |c, s, t, now| W::stuck(c, s, t, &cause, now))
                             .await;
                     }
                 }
             }
             self.append(step.name, LogEvent::UndoFinished).await?;
         }
-        self.close(None, TaskStatus::Unwound, move |c, s, t, now| W::unwound(c, s, t, &cause, now)).await
+        self.close(TaskStatus::Unwound, move |c, s, t, now| W::unwound(c, s, t, &cause, now)).await
     }
 
     /// Tries a step once.
@@ -376,12 +383,7 @@ impl<W: Workflow> Run<'_, W> {
 
     /// Closes the task and lets the workflow write what it means, in one transaction. Without a flush: should the host lose
     /// power, the task ends again after it. Whatever is accepted later flushes this too.
-    async fn close<F>(
-        &self,
-        ended: Option<&'static str>,
-        status: TaskStatus,
-        hook: F,
-    ) -> Result<End, StoreError>
+    async fn close<F>(&self, status: TaskStatus, hook: F) -> Result<End, StoreError>
     where
         F: FnOnce(&Connection, &W::State, &TaskInfo, Timestamp) -> Result<(), StoreError> + Send + 'static,
     {
@@ -393,9 +395,6 @@ impl<W: Workflow> Run<'_, W> {
         self.inner
             .store
             .write_unflushed(move |c| {
-                if let Some(ended) = ended {
-                    tasks::append(c, task.id, ended, LogEvent::Succeeded, None, now)?;
-                }
                 hook(c, &parse::<W>(&state)?, &task, now)?;
                 tasks::close(c, task.id, status, now)
             })

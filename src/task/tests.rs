@@ -186,7 +186,7 @@ async fn submit(store: &Store, workflow: &'static str, state: ToyState, preempt:
             let subject = state.tag.as_str();
             tasks::enqueue(
                 c,
-                &NewTask { workflow, subject, state: &text, request_id: "req-1", preempt },
+                &NewTask { workflow, subject, state: &text, request_id: "req-1", preempt, begun: None },
                 Clock::system().now(),
             )
         })

@@ -60,6 +60,7 @@ pub fn arrange(
         state: &to_json(&state)?,
         request_id: &RequestId::fresh().0,
         preempt: false,
+        begun: None,
     };
     let id = tasks::enqueue(c, &task, now)?;
     tasks::postpone(c, id, 0, due, now)

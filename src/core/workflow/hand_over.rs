@@ -8,10 +8,10 @@ use crate::store::rows::to_json;
 use crate::store::server_actions::{self, NewAction};
 use crate::store::tasks::{self, NewTask};
 use crate::store::{Connection, StoreError, servers};
-use crate::task::Workflow;
+use crate::task::{TaskInfo, Workflow};
 use jiff::Timestamp;
 
-/// Appends a task of a server.
+/// Appends a task of a server. A first step that may be logged beside its run is logged here: one transaction less.
 pub fn enqueue<W: Workflow>(
     c: &Connection,
     server: ServerId,
@@ -19,10 +19,17 @@ pub fn enqueue<W: Workflow>(
     request_id: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let (subject, state) = (server.to_string(), to_json(state)?);
-    let task = NewTask { workflow: W::NAME, subject: &subject, state: &state, request_id, preempt: false };
-    tasks::enqueue(c, &task, now)?;
-    Ok(())
+    let (subject, text) = (server.to_string(), to_json(state)?);
+    let steps = W::steps();
+    let first = steps.first().filter(|step| step.volatile);
+    let begun = first.map(|step| step.name);
+    let task =
+        NewTask { workflow: W::NAME, subject: &subject, state: &text, request_id, preempt: false, begun };
+    let id = tasks::enqueue(c, &task, now)?;
+    match first.and_then(|step| step.enter) {
+        Some(enter) => enter(c, state, &TaskInfo { id, subject, request_id: request_id.to_owned() }, now),
+        None => Ok(()),
+    }
 }
 
 /// Begins an action that nobody asked for: records it under a request of its own, shows its first task state if it has

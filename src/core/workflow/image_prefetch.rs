@@ -37,6 +37,7 @@ pub fn arrange(
         state: &serde_json::to_string(&state).map_err(|error| StoreError::Corrupt(error.to_string()))?,
         request_id,
         preempt: false,
+        begun: None,
     };
     tasks::enqueue(c, &task, now)?;
     Ok(())

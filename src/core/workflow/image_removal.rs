@@ -27,6 +27,7 @@ pub fn arrange(c: &Connection, image: ImageId, request_id: &str, now: Timestamp)
         state: "{}",
         request_id,
         preempt: false,
+        begun: None,
     };
     tasks::enqueue(c, &task, now)?;
     Ok(())

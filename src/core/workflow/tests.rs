@@ -407,3 +407,33 @@ async fn a_rescued_server_whose_state_is_reset_comes_back_on_its_own_disk() {
     process.tasks.settled().await.unwrap();
     assert!(!bench.on_host().files.contains_key(&id));
 }
+
+#[tokio::test]
+async fn what_a_power_loss_undoes_is_begun_as_it_is_accepted() {
+    use crate::core::service::servers::{ActionQuery, Among};
+    use crate::store::tasks::{self, LogEvent, TaskStatus};
+    let bench = Bench::new();
+    let process = bench.start().await;
+    let id = process.create(bench.command("web")).await;
+    let process = bench.settle(process).await;
+    bench.want("server_pause", "pause", Moment::BeforeStart, Effect::Halt);
+    process.servers.pause(&owner(), id).await.unwrap();
+    process.tasks.settled().await.unwrap();
+    assert!(process.tasks.halted());
+    let begun = process.store.read::<_, crate::store::StoreError, _>(|c| {
+        let task = tasks::unfinished(c)?.remove(0);
+        Ok((task.status, tasks::log(c, task.id)?))
+    });
+    assert_eq!(begun.await.unwrap(), (TaskStatus::Running, vec![("pause".to_owned(), LogEvent::Started)]));
+    assert_eq!(bench.hypervisor.inventory().domains[&id].state, DomainState::Running);
+
+    let process = bench.settle(process).await;
+    assert_eq!(bench.hypervisor.inventory().domains[&id].state, DomainState::Paused);
+    assert_eq!(process.row(id).await.vm_state, VmState::Paused);
+    let newest = ActionQuery { limit: 1, ..ActionQuery::default() };
+    let actions = process.servers.actions(&owner(), id, Among::Living, newest).await.unwrap();
+    let (_, events) =
+        process.servers.action(&owner(), id, Among::Living, &actions[0].request_id).await.unwrap();
+    let results: Vec<_> = events.iter().map(|e| (e.event.as_str(), e.result.as_deref())).collect();
+    assert_eq!(results, [("compute_pause_instance", Some("Success"))]);
+}

@@ -123,6 +123,7 @@ pub(in crate::core::service) fn follow(
         state: &to_json(&NetworkTask { network })?,
         request_id: actor.request_id.as_str(),
         preempt: false,
+        begun: None,
     };
     tasks::enqueue(connection, &task, now)?;
     Ok(())
