@@ -81,6 +81,32 @@ async fn domains_of_others_are_not_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_domain_that_takes_the_uuid_of_ours_is_not_touched() {
+    let name = "domains::a_domain_that_takes_the_uuid_of_ours_is_not_touched";
+    let Some(_turn) = shared(name).await else { return };
+    let (here, other) = (Installation::new(), Installation::new());
+    let ours = here.running_guest().await;
+    here.host.pause(ours.id).await.unwrap();
+    here.host.unpause(ours.id).await.unwrap();
+    virsh(&["destroy", &ours.name]);
+    virsh(&["undefine", &ours.name]);
+    assert!(matches!(here.host.pause(ours.id).await, Err(HypervisorError::NotFound(_))));
+
+    let mut theirs = other.guest();
+    theirs.id = ours.id;
+    other.host.define(&theirs).await.unwrap();
+    other.host.start(theirs.id).await.unwrap();
+    let before = virsh(&["dumpxml", &theirs.name]);
+    assert!(matches!(here.host.pause(ours.id).await, Err(HypervisorError::NotFound(_))));
+    assert!(matches!(here.host.start(ours.id).await, Err(HypervisorError::NotFound(_))));
+    here.host.destroy(ours.id).await.unwrap();
+    here.host.undefine(ours.id).await.unwrap();
+    assert_eq!(virsh(&["dumpxml", &theirs.name]), before);
+    assert_eq!(virsh(&["domstate", &theirs.name]), "running");
+    other.remove(&theirs).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn display_and_serial_port_can_be_opened() {
     let Some(_turn) = shared("domains::display_and_serial_port_can_be_opened").await else { return };
     let here = Installation::new();

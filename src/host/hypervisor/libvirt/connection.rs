@@ -10,12 +10,14 @@ use super::ffi::{self, Listener, Notice};
 use super::pool::Pool;
 use crate::host::hypervisor::{HostEvent, HypervisorError};
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak, mpsc};
 use std::time::Duration;
 use tokio::sync::{OwnedMutexGuard, broadcast, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 use virt::connect::Connect;
+use virt::domain::Domain;
 use virt::error::{Error, ErrorNumber};
 
 /// A link over which nothing came for this many seconds is asked for a sign of life.
@@ -69,17 +71,38 @@ enum Link {
 /// The link of one thread, which its calls share with no others: libvirt's client sends a call at once only if no other
 /// waits on its link. Beside one for a guest that hangs, it can lie there until the next sign of life.
 #[derive(Default)]
-struct OwnLink(Option<Connect>);
+struct OwnLink(Option<Line>);
 
 impl OwnLink {
     /// Opens it anew where it is dead.
-    fn ready(&mut self, uri: &str) -> Result<&Connect, Error> {
-        let alive = self.0.take().filter(|connect| connect.is_alive().unwrap_or(false));
-        let connect = match alive {
-            Some(connect) => connect,
-            None => open_link(uri)?,
+    fn ready(&mut self, uri: &str) -> Result<&mut Line, Error> {
+        let alive = self.0.take().filter(|line| line.connect.is_alive().unwrap_or(false));
+        let line = match alive {
+            Some(line) => line,
+            None => Line::new(Arc::new(open_link(uri)?)),
         };
-        Ok(self.0.insert(connect))
+        Ok(self.0.insert(line))
+    }
+}
+
+/// A link as a call has it.
+pub struct Line {
+    connect: Arc<Connect>,
+    /// What calls leave for later ones on the same link: domains that were looked up.
+    pub domains: HashMap<Uuid, Domain>,
+}
+
+impl Line {
+    fn new(connect: Arc<Connect>) -> Self {
+        Self { connect, domains: HashMap::new() }
+    }
+}
+
+impl Deref for Line {
+    type Target = Connect;
+
+    fn deref(&self) -> &Connect {
+        &self.connect
     }
 }
 
@@ -159,7 +182,7 @@ impl Connection {
     pub async fn call<T: Send + 'static>(
         &self,
         call: Call,
-        work: impl FnOnce(&Connect) -> Result<T, HypervisorError> + Send + 'static,
+        work: impl FnOnce(&mut Line) -> Result<T, HypervisorError> + Send + 'static,
     ) -> Result<T, HypervisorError> {
         let shared = &self.0.0;
         let deadline = Instant::now() + Duration::from_secs(call.seconds);
@@ -183,10 +206,10 @@ impl Connection {
             // Held until libvirt has answered, even if the caller has left: the domain stays closed to other calls.
             let _gate = gate;
             let result = if call.lane == Lane::Quick || worker.is_in_process() {
-                run(&first, work)
+                run(&mut Line::new(first), work)
             } else {
                 let ready = own.ready(&worker.uri).map_err(|error| translate(call.name, error));
-                ready.and_then(|connect| run(connect, work))
+                ready.and_then(|line| run(line, work))
             };
             // A caller that has left has its answer: that the deadline passed.
             answer.send(result).ok();
@@ -210,11 +233,11 @@ impl Connection {
 
 /// Runs `work`; if it failed and the link is dead, the link is the reason.
 fn run<T>(
-    connect: &Connect,
-    work: impl FnOnce(&Connect) -> Result<T, HypervisorError>,
+    line: &mut Line,
+    work: impl FnOnce(&mut Line) -> Result<T, HypervisorError>,
 ) -> Result<T, HypervisorError> {
-    work(connect).map_err(|error| {
-        if connect.is_alive().unwrap_or(false) {
+    work(line).map_err(|error| {
+        if line.connect.is_alive().unwrap_or(false) {
             error
         } else {
             HypervisorError::Unreachable(error.to_string())

@@ -1,9 +1,9 @@
 //! The domains of this installation, through libvirt.
 //!
-//! Each call looks the domain up anew and, before it changes anything, reads the mark of ownership in the domain's
-//! metadata: domains without the mark of this installation do not exist for us.
+//! Each call, before it changes anything, reads the mark of ownership in the metadata of the domain that has the UUID now:
+//! domains without the mark of this installation do not exist for us.
 
-use super::connection::{Call, Connection, Lane, resolve_uri};
+use super::connection::{Call, Connection, Lane, Line, resolve_uri};
 use super::domain_xml::{self, Rendering, VirtType};
 use super::error::{is, translate};
 use super::ffi;
@@ -107,8 +107,8 @@ impl LibvirtHost {
     ) -> Result<Option<T>, HypervisorError> {
         let owner = self.config.installation;
         self.connection
-            .call(call, move |connect| match ours(connect, id, owner, call.name)? {
-                Some(domain) => work(&domain).map(Some),
+            .call(call, move |line| match ours(line, id, owner, call.name)? {
+                Some(domain) => work(domain).map(Some),
                 None => Ok(None),
             })
             .await
@@ -370,8 +370,9 @@ impl Hypervisor for LibvirtHost {
             Err(HypervisorError::Deadline { .. }) => {
                 let ownership = Arc::clone(&self.ownership);
                 let call = Call { name: "all_statistics", seconds: 10, lane: Lane::Quick };
-                let little =
-                    move |connect: &Connect| figures::all_without_qemu(connect, owner, &ownership, virt_type);
+                let little = move |connect: &mut Line| {
+                    figures::all_without_qemu(connect, owner, &ownership, virt_type)
+                };
                 self.connection.call(call, little).await
             }
             answered => answered,

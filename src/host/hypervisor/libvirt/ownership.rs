@@ -1,5 +1,6 @@
 //! Whose a domain is: those with the mark of this installation in their metadata are ours, all others do not exist for us.
 
+use super::connection::Line;
 use super::domain_xml::MARK_NAMESPACE;
 use super::error::{is, translate};
 use super::ffi::Notice;
@@ -12,6 +13,9 @@ use virt::connect::Connect;
 use virt::domain::Domain;
 use virt::error::{Error, ErrorNumber};
 use virt::sys;
+
+/// How many domains a link keeps. Those of deleted servers are among them.
+const MOST_KEPT: usize = 256;
 
 /// Remembers which domains carry our mark, so that looking at a thousand domains is not a thousand questions. An
 /// entry is forgotten with any news of its domain. Not used before changes: they look for themselves.
@@ -52,19 +56,30 @@ impl Ownership {
     }
 }
 
-/// The domain of a server, if there is one and it carries our mark.
-pub(super) fn ours(
-    connect: &Connect,
+/// The domain of a server, if there is one and it carries our mark. One that was found before on the same link is not looked
+/// up again: the mark is read in any case, from the domain that has this UUID now.
+pub(super) fn ours<'l>(
+    line: &'l mut Line,
     id: ServerId,
     owner: Uuid,
     call: &'static str,
-) -> Result<Option<Domain>, HypervisorError> {
-    let Some(domain) = lookup(connect, id, call)? else { return Ok(None) };
-    if is_ours(&domain, owner).map_err(|error| translate(call, error))? {
-        return Ok(Some(domain));
+) -> Result<Option<&'l Domain>, HypervisorError> {
+    let is_ours = |domain: &Domain| is_ours(domain, owner).map_err(|error| translate(call, error));
+    let domain = match line.domains.remove(&id.0) {
+        Some(known) if is_ours(&known)? => known,
+        Some(_) | None => {
+            let Some(found) = lookup(line, id, call)? else { return Ok(None) };
+            if !is_ours(&found)? {
+                tracing::warn!(server = %id, call, "a domain of this UUID is not ours and is left alone");
+                return Ok(None);
+            }
+            found
+        }
+    };
+    if line.domains.len() >= MOST_KEPT {
+        line.domains.clear();
     }
-    tracing::warn!(server = %id, call, "a domain of this UUID is not ours and is left alone");
-    Ok(None)
+    Ok(Some(line.domains.entry(id.0).insert_entry(domain).into_mut()))
 }
 
 pub(super) fn lookup(
