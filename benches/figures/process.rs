@@ -75,7 +75,7 @@ fn memory_of_lists() {
     let body =
         json!({"server": {"name": "bench", "imageRef": lab.image, "flavorRef": "42", "networks": "none"}});
     let id = lab.create(&body);
-    lab.act(&id, &json!({"os-stop": null}), "SHUTOFF");
+    lab.act(&id, &json!({"os-stop": null}), "stopped");
     lab.copy(&id, 999);
     for clients in [1, 4] {
         let load = wrk(&lab.client, "/v2.1/servers/detail?limit=1000", clients, LISTS);

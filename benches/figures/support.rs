@@ -40,7 +40,8 @@ impl Client {
             token: String::new(),
             project: String::new(),
             password,
-            http: reqwest::Client::new(),
+            // A runtime on one thread does not see that the daemon has closed a connection in the meantime.
+            http: reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(2)).build().unwrap(),
         };
         (client.token, client.project) = client.token().await;
         client
@@ -158,6 +159,7 @@ pub struct Lab {
     pub state: PathBuf,
     pub bare: PathBuf,
     pub daemon: Daemon,
+    watch: rusqlite::Connection,
     _folder: tempfile::TempDir,
 }
 
@@ -176,30 +178,24 @@ impl Lab {
         let daemon = Daemon::up(&state, Some(&file));
         std::fs::create_dir_all(&bare).unwrap();
         Command::new("chmod").args(["-R", "a+rX"]).arg(folder.path()).status().unwrap();
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        // On this thread: what a hand-over to another takes would count as the daemon's.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         // libvirt would print each look at a domain that is not there yet.
         virt::error::clear_error_callback();
         let connect = Connect::open(Some("qemu:///system")).unwrap();
         let client = runtime.block_on(Client::log_in(&daemon.url, &state));
         let image = runtime.block_on(client.image("qcow2", guest));
-        Some(Self { runtime, client, connect, image, state, bare, daemon, _folder: folder })
+        let watch = database(&state);
+        Some(Self { runtime, client, connect, image, state, bare, daemon, watch, _folder: folder })
     }
 
     pub fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }
 
-    /// Straight into the database, as an administrator's tool would while the daemon runs.
-    fn database(&self) -> rusqlite::Connection {
-        let connection = rusqlite::Connection::open(self.state.join("dwarfnova.db")).unwrap();
-        connection.busy_timeout(Duration::from_secs(5)).unwrap();
-        connection
-    }
-
     /// Copies the row of a server that is off: servers as lists see them, without anything on the host.
     pub fn copy(&self, id: &str, count: usize) {
-        let connection = self.database();
+        let connection = database(&self.state);
         let mut columns = connection.prepare("SELECT name FROM pragma_table_info('server')").unwrap();
         let columns: Vec<String> =
             columns.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
@@ -214,7 +210,7 @@ impl Lab {
     }
 
     pub fn raise_quota(&self) {
-        let connection = self.database();
+        let connection = database(&self.state);
         for resource in ["instances", "cores", "ram"] {
             let row = [self.client.project.as_str(), resource];
             connection.execute("INSERT OR REPLACE INTO quota VALUES (?1, ?2, -1)", row).unwrap();
@@ -237,17 +233,55 @@ impl Lab {
         })
     }
 
-    /// Does something to a server and waits for the status that it ends in.
-    pub fn act(&self, id: &str, action: &Value, status: &str) {
+    fn request(&self, id: &str, action: &Value) {
         self.wait(async {
             let (code, body) = self.client.post(&format!("/v2.1/servers/{id}/action"), action).await;
             assert!((200..300).contains(&code), "{body}");
         });
+    }
+
+    /// Does something to a server, and waits until whoever asks is told the state that it ends in. What is looked at is the
+    /// database: a client that asks the API time and again takes processors from the action.
+    pub fn act(&self, id: &str, action: &Value, vm_state: &str) {
+        let sql = "SELECT 1 FROM server WHERE id = ?1 AND vm_state = ?2 AND task_state IS NULL";
+        let mut there = self.watch.prepare_cached(sql).unwrap();
+        self.request(id, action);
+        let start = Instant::now();
+        while !there.exists([id, vm_state]).unwrap() {
+            assert!(start.elapsed() < Duration::from_secs(120), "{id} does not come to be {vm_state}");
+            let pause = start.elapsed() / 20;
+            std::thread::sleep(pause.clamp(Duration::from_micros(50), Duration::from_millis(2)));
+        }
+    }
+
+    /// As [`Lab::act`], and waits until such a client has seen the status.
+    pub fn act_and_poll(&self, id: &str, action: &Value, status: &str) {
+        self.request(id, action);
         // Some actions last no longer than the pause of other waits; in long ones, looking often would take from them.
         let start = Instant::now();
         while !self.wait(self.client.has(id, status, start)) {
             let pause = start.elapsed() / 20;
             std::thread::sleep(pause.clamp(Duration::from_micros(300), Duration::from_millis(2)));
+        }
+    }
+
+    /// Waits until all guests have booted, which shows in that they take next to no time from the processors.
+    pub fn rest(&self) {
+        const LOOK: Duration = Duration::from_secs(1);
+        let used = || {
+            let running = self.connect.list_all_domains(virt::sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE).unwrap();
+            let times = running.iter().map(|domain| domain.info().unwrap().cpu_time);
+            Duration::from_nanos(times.sum())
+        };
+        let (start, mut before) = (Instant::now(), used());
+        loop {
+            assert!(start.elapsed() < Duration::from_secs(120), "the guests do not come to rest");
+            std::thread::sleep(LOOK);
+            let now = used();
+            if now.saturating_sub(before) < LOOK / 4 {
+                return;
+            }
+            before = now;
         }
     }
 
@@ -265,6 +299,13 @@ impl Lab {
             }
         });
     }
+}
+
+/// The database, as an administrator's tool opens it while the daemon runs.
+fn database(state: &Path) -> rusqlite::Connection {
+    let connection = rusqlite::Connection::open(state.join("dwarfnova.db")).unwrap();
+    connection.busy_timeout(Duration::from_secs(5)).unwrap();
+    connection
 }
 
 /// The XML with names, paths and addresses of its own, the image's file, and where the overlay goes.
