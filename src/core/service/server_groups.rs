@@ -23,7 +23,7 @@ pub struct NewServerGroup {
     pub max_server_per_host: Option<i64>,
 }
 
-/// The 404 of a group that does not exist or is not the caller's to see.
+/// The 404 of a group that does not exist.
 pub fn unknown(id: &str) -> Error {
     Error::not_found(unknown_words(id))
 }
@@ -92,32 +92,39 @@ impl ServerGroupService {
     }
 
     /// # Errors
-    /// Not found.
+    /// Not found; forbidden, when the group is another project's.
     pub async fn get(&self, actor: &Actor, id: &str) -> Result<ServerGroup> {
         let (actor, id) = (actor.clone(), id.to_owned());
-        self.deps.store.read(move |c| visible(c, &actor, &id)).await
+        self.deps.store.read(move |c| own(c, &actor, &id, "show")).await
     }
 
     /// Removes a group; its servers stay as they are.
     ///
     /// # Errors
-    /// Not found.
+    /// As [`Self::get`].
     pub async fn delete(&self, actor: &Actor, id: &str) -> Result<()> {
         let (actor, id) = (actor.clone(), id.to_owned());
         self.deps
             .store
             .write(move |c| {
-                let group = visible(c, &actor, &id)?;
+                let group = own(c, &actor, &id, "delete")?;
                 if rows::delete(c, group.id)? { Ok(()) } else { Err(unknown(&id)) }
             })
             .await
     }
 }
 
-fn visible(c: &Connection, actor: &Actor, id: &str) -> Result<ServerGroup> {
+/// The group, for a caller who may do this with it.
+fn own(c: &Connection, actor: &Actor, id: &str, deed: &str) -> Result<ServerGroup> {
     let found = match id.parse() {
-        Ok(parsed) => find(c, actor, parsed)?,
+        Ok(parsed) => rows::get(c, parsed)?,
         Err(_) => None,
     };
-    found.ok_or_else(|| unknown(id))
+    let group = found.ok_or_else(|| unknown(id))?;
+    if actor.is_admin() || actor.owns(&group.project_id) {
+        return Ok(group);
+    }
+    Err(Error::forbidden(format!(
+        "Policy doesn't allow os_compute_api:os-server-groups:{deed} to be performed."
+    )))
 }

@@ -125,8 +125,11 @@ async fn groups_are_for_their_project_and_its_roles() {
     let listed = client.get(&format!("{PATH}?all_projects=1")).await.body;
     assert_eq!(listed["server_groups"], json!([made]));
     let foreign = format!("{PATH}/{}", own["id"].as_str().unwrap());
-    for method in [Method::GET, Method::DELETE] {
-        assert_eq!(client.send(method, &foreign, None).await.status, 404);
+    for (method, action) in [(Method::GET, "show"), (Method::DELETE, "delete")] {
+        let answer = client.send(method, &foreign, None).await;
+        let message =
+            format!("Policy doesn't allow os_compute_api:os-server-groups:{action} to be performed.");
+        assert_eq!((answer.status, &answer.body["forbidden"]["message"]), (403, &json!(message)));
     }
     client.cloud.admin = reader;
     assert_eq!(client.get(PATH).await.body, json!({"server_groups": []}));

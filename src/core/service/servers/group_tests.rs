@@ -185,10 +185,17 @@ async fn groups_are_counted_and_kept_from_strangers() {
     assert_eq!(refusal(&process, in_group(&bench, near.id)).await, full);
     for id in [foreign.id, ServerGroupId::random()] {
         let words = format!("Instance group {id} could not be found.");
-        assert_eq!(refusal(&process, in_group(&bench, id)).await, (Kind::Invalid, words.clone()));
-        let error = groups(&process).delete(&owner(), &id.to_string()).await.unwrap_err();
-        assert_eq!((error.kind(), error.message()), (Kind::NotFound, words.as_str()));
+        assert_eq!(refusal(&process, in_group(&bench, id)).await, (Kind::Invalid, words));
     }
+    let told = async |id: ServerGroupId| {
+        let error = groups(&process).delete(&owner(), &id.to_string()).await.unwrap_err();
+        (error.kind(), error.message().to_owned())
+    };
+    let words = "Policy doesn't allow os_compute_api:os-server-groups:delete to be performed.";
+    assert_eq!(told(foreign.id).await, (Kind::Forbidden, words.to_owned()));
+    let nobody = ServerGroupId::random();
+    let words = format!("Instance group {nobody} could not be found.");
+    assert_eq!(told(nobody).await, (Kind::NotFound, words));
     let ids = async |actor, all| {
         let found = groups(&process).list(&actor, all, 10, 0).await.unwrap();
         found.into_iter().map(|group| group.id).collect::<Vec<_>>()
