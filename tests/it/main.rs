@@ -15,5 +15,6 @@ mod host;
 mod metadata;
 mod ordinary_user;
 mod packaging;
+mod placement;
 mod refusals;
 mod walk;
