@@ -268,6 +268,11 @@ impl FakeHypervisor {
 }
 
 impl FakeDomain {
+    /// The definition, and what the guest runs on.
+    fn specs(&mut self) -> impl Iterator<Item = &mut DomainSpec> {
+        std::iter::once(&mut self.spec).chain(&mut self.started_with)
+    }
+
     fn is_active(&self) -> bool {
         match self.state {
             DomainState::Running

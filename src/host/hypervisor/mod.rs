@@ -12,7 +12,7 @@ pub mod statistics;
 use crate::core::ids::ServerId;
 use crate::core::secret::Secret;
 use async_trait::async_trait;
-use spec::DomainSpec;
+use spec::{DomainSpec, NicSpec};
 use statistics::Statistics;
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -185,6 +185,13 @@ pub trait Hypervisor: Send + Sync {
     /// Where the domain's devices are: where the guest finds them if it runs, and will find them if it does not. An absent
     /// domain has none.
     async fn device_addresses(&self, id: ServerId) -> Result<DeviceAddresses, HypervisorError>;
+
+    /// Ensures that the domain has this NIC: in its definition, and if it runs, plugged in.
+    async fn attach_nic(&self, id: ServerId, nic: &NicSpec) -> Result<(), HypervisorError>;
+
+    /// Ensures that the domain has no NIC with this MAC address. A guest that runs is asked to let go of it;
+    /// [`HypervisorError::Deadline`] where it has not within a time. An absent domain is fine.
+    async fn detach_nic(&self, id: ServerId, mac: &str) -> Result<(), HypervisorError>;
 
     /// Subscribes to what happens on the host. A receiver that lags has to look at everything.
     fn events(&self) -> broadcast::Receiver<HostEvent>;

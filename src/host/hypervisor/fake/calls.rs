@@ -5,7 +5,7 @@ use super::{FakeDomain, FakeHypervisor, Manners, connected, failed};
 use crate::core::ids::ServerId;
 use crate::core::secret::Secret;
 use crate::host::faults::{Call, Failure};
-use crate::host::hypervisor::spec::{DiskBus, DomainSpec};
+use crate::host::hypervisor::spec::{DiskBus, DomainSpec, NicSpec};
 use crate::host::hypervisor::statistics::Statistics;
 use crate::host::hypervisor::{
     BusAddress, Copying, DeviceAddresses, DomainState, HostEvent, HostFacts, Hypervisor, HypervisorError,
@@ -231,6 +231,29 @@ impl Hypervisor for FakeHypervisor {
                 Some((disk.name.clone()?, place))
             });
             Ok(DeviceAddresses { nics: nics.collect(), disks: disks.collect() })
+        })
+        .await
+    }
+
+    async fn attach_nic(&self, id: ServerId, nic: &NicSpec) -> Result<(), HypervisorError> {
+        self.call(Call::AttachNic, |inner, _| {
+            for spec in inner.ours(id)?.specs() {
+                if !spec.nics.iter().any(|known| known.mac == nic.mac) {
+                    spec.nics.push(nic.clone());
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn detach_nic(&self, id: ServerId, mac: &str) -> Result<(), HypervisorError> {
+        self.call(Call::DetachNic, |inner, _| {
+            let Some(domain) = inner.host.domains.get_mut(&id) else { return Ok(()) };
+            for spec in domain.specs() {
+                spec.nics.retain(|known| known.mac != mac);
+            }
+            Ok(())
         })
         .await
     }

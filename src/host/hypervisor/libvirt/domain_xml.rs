@@ -69,6 +69,11 @@ pub fn render(spec: &DomainSpec, rendering: &Rendering) -> Result<String, quick_
     to_xml(&domain(spec, rendering))
 }
 
+/// Renders one NIC, for a domain that is there already.
+pub fn render_nic(nic: &NicSpec) -> Result<String, quick_xml::SeError> {
+    to_xml(&interface(nic))
+}
+
 /// The socket beside the console log through which one client at a time reaches the guest's first serial port.
 pub fn serial_socket(spec_console_log: &std::path::Path) -> PathBuf {
     spec_console_log.with_extension("sock")

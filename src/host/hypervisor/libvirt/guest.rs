@@ -8,12 +8,12 @@ use super::domain_xml::{self, Rendering, VirtType};
 use super::error::{is, translate};
 use super::ffi;
 use super::ownership::{Ownership, is_ours, lookup, ours};
-use super::{copy, devices, facts, figures, power, probe, state};
+use super::{copy, devices, facts, figures, hotplug, power, probe, state};
 use crate::core::ids::ServerId;
 use crate::core::secret::Secret;
 use crate::host::disk::inspect::InspectError;
 use crate::host::disk::{self, Layer};
-use crate::host::hypervisor::spec::DomainSpec;
+use crate::host::hypervisor::spec::{DomainSpec, NicSpec};
 use crate::host::hypervisor::statistics::Statistics;
 use crate::host::hypervisor::{
     Copying, DeviceAddresses, DomainState, HostEvent, HostFacts, Hypervisor, HypervisorError,
@@ -404,6 +404,20 @@ impl Hypervisor for LibvirtHost {
     async fn device_addresses(&self, id: ServerId) -> Result<DeviceAddresses, HypervisorError> {
         let call = Call { name: "device_addresses", seconds: 10, lane: Lane::Slow };
         self.with_domain(id, call, devices::device_addresses).await.map(Option::unwrap_or_default)
+    }
+
+    async fn attach_nic(&self, id: ServerId, nic: &NicSpec) -> Result<(), HypervisorError> {
+        let call = Call { name: "attach_nic", seconds: 60, lane: Lane::OneByOne(id.0) };
+        let nic = nic.clone();
+        let work = move |domain: &Domain| hotplug::attach_nic(domain, &nic);
+        self.with_domain(id, call, work).await?.ok_or(HypervisorError::NotFound(id))
+    }
+
+    async fn detach_nic(&self, id: ServerId, mac: &str) -> Result<(), HypervisorError> {
+        let call = Call { name: "detach_nic", seconds: 60, lane: Lane::OneByOne(id.0) };
+        let mac = mac.to_owned();
+        let work = move |domain: &Domain| hotplug::detach_nic(domain, &mac);
+        self.with_domain(id, call, work).await.map(Option::unwrap_or_default)
     }
 
     fn events(&self) -> broadcast::Receiver<HostEvent> {

@@ -1,7 +1,7 @@
 //! The hypervisor through libvirt.
 //!
 //! `connection` keeps the link and runs blocking calls with deadlines; `guest` is the interface's implementation on
-//! top of it, with `power`, `figures`, `copy` and `ownership` for parts of it; `domain_xml` writes what libvirt reads; `probe` finds out
+//! top of it, with `power`, `hotplug`, `figures`, `copy` and `ownership` for parts of it; `domain_xml` writes what libvirt reads; `probe` finds out
 //! about KVM; `ffi` holds the only unsafe code.
 
 pub mod connection;
@@ -14,6 +14,7 @@ mod facts;
 pub(crate) mod ffi;
 mod figures;
 mod guest;
+mod hotplug;
 mod ownership;
 mod pool;
 mod power;

@@ -302,6 +302,7 @@ pub struct Controller {
 }
 
 #[derive(Serialize)]
+#[serde(rename = "interface")]
 pub struct Interface {
     #[serde(rename = "@type")]
     pub kind: &'static str,
