@@ -283,6 +283,12 @@ pub mod refusal {
             .with_class("UnableToAutoAllocateNetwork")
     }
 
+    pub fn no_network(project: &ProjectId) -> Error {
+        let words =
+            format!("No specific network was requested and none are available for project '{project}'.");
+        Error::invalid(words).with_class("InterfaceAttachFailedNoNetwork")
+    }
+
     pub fn port_not_found(id: PortId) -> Error {
         Error::invalid(format!("Port id {id} could not be found.")).with_class("PortNotFound")
     }

@@ -288,6 +288,14 @@ pub fn set_server_ports_host(
     Ok(())
 }
 
+/// Binds these ports to a node, or to none.
+pub fn set_ports_host(connection: &Connection, ports: &[PortId], host: &str) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("UPDATE port SET host_id = ?2 WHERE id IN (SELECT value FROM json_each(?1))")?
+        .execute(params![to_json(&ports)?, host])?;
+    Ok(())
+}
+
 /// The NICs of several servers, each server's in their order. Three queries, however many servers there are; servers
 /// without NICs have no entry.
 pub fn server_nics(

@@ -7,9 +7,11 @@
 
 use crate::harness::{Daemon, Http, Options, Random, domains, guest_image, until, virsh};
 use crate::sandbox;
+use dwarfnova::core::workflow::server_attach_interface::ServerAttachInterface;
 use dwarfnova::core::workflow::server_crash_dump::ServerCrashDump;
 use dwarfnova::core::workflow::server_create::ServerCreate;
 use dwarfnova::core::workflow::server_delete::ServerDelete;
+use dwarfnova::core::workflow::server_detach_interface::ServerDetachInterface;
 use dwarfnova::core::workflow::server_offload::ServerOffload;
 use dwarfnova::core::workflow::server_pause::ServerPause;
 use dwarfnova::core::workflow::server_reboot::ServerReboot;
@@ -141,6 +143,11 @@ impl Circle {
         let path = format!("/v2.1/servers/{}", self.id);
         let asked = if wish.is_null() {
             self.http.attempt(Method::DELETE, &path, &NEWEST, None)
+        } else if wish.get("interfaceAttachment").is_some() {
+            self.http.attempt(Method::POST, &format!("{path}/os-interface"), &NEWEST, Some(&wish))
+        } else if wish.get("detach").is_some() {
+            let port = self.newest_port();
+            self.http.attempt(Method::DELETE, &format!("{path}/os-interface/{port}"), &NEWEST, None)
         } else {
             self.http.attempt(Method::POST, &format!("{path}/action"), &NEWEST, Some(&wish))
         };
@@ -170,6 +177,14 @@ impl Circle {
                 self.one_image(action, kept, point);
             }
         }
+    }
+
+    /// The port of the server's last NIC.
+    fn newest_port(&self) -> String {
+        let path = format!("/v2.1/servers/{}/os-interface", self.id);
+        let answer = self.http.get(&path).expect(200);
+        let ports = answer["interfaceAttachments"].as_array().unwrap();
+        ports.last().unwrap()["port_id"].as_str().unwrap().to_owned()
     }
 
     /// The request with what is known only now.
@@ -258,6 +273,19 @@ fn pauses_and_sleep_survive_a_kill_at_every_step() {
             Verb::new::<ServerUnpause>(json!({"unpause": null}), "ACTIVE"),
             Verb::new::<ServerSuspend>(json!({"suspend": null}), "SUSPENDED"),
             Verb::new::<ServerResume>(json!({"resume": null}), "ACTIVE"),
+        ],
+    );
+}
+
+#[test]
+fn nics_that_come_and_go_survive_a_kill_at_every_step() {
+    sandbox!();
+    Circle::go_round(
+        "interfaces",
+        FEW,
+        vec![
+            Verb::new::<ServerAttachInterface>(json!({"interfaceAttachment": {}}), "ACTIVE"),
+            Verb::new::<ServerDetachInterface>(json!({"detach": null}), "ACTIVE"),
         ],
     );
 }

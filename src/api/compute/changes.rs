@@ -58,6 +58,8 @@ pub enum Resource {
     ActionList,
     Action,
     ActionEvent,
+    /// A port of a server.
+    Interface,
     Migration,
     /// The list around the migrations.
     MigrationList,
@@ -65,7 +67,7 @@ pub enum Resource {
 
 impl Resource {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::ServerShow,
         Self::ServerDetail,
         Self::ServerUpdate,
@@ -87,6 +89,7 @@ impl Resource {
         Self::ActionList,
         Self::Action,
         Self::ActionEvent,
+        Self::Interface,
         Self::Migration,
         Self::MigrationList,
     ];
@@ -102,6 +105,8 @@ pub enum Input {
     ServerBlockDevice,
     ServerUpdate,
     ServerRebuild,
+    /// What becomes an interface of a server.
+    InterfaceAttach,
     /// The value of an action's key.
     ServerAction,
     RemoteConsole,
@@ -375,6 +380,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         changes: &[Operations],
     },
     Entry {
+        minor: 49,
+        what: "An interface that a server gets may have a tag.",
+        changes: &[Accepted(&[Input::InterfaceAttach], &["tag"])],
+    },
+    Entry {
         minor: 50,
         what: "The default quotas lose what the network service counts and tell of server groups.",
         changes: &[
@@ -506,6 +516,11 @@ pub static LEDGER: &[Entry<Resource, Input>] = &[
         minor: 68,
         what: "No host is forced any more.",
         changes: &[Refused(&[Input::Evacuation, Input::LiveMigration], &["force"])],
+    },
+    Entry {
+        minor: 70,
+        what: "The interfaces of a server tell their tags.",
+        changes: &[Shown(&[Resource::Interface], &["tag"])],
     },
     Entry {
         minor: 71,

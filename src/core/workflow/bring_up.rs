@@ -1,7 +1,7 @@
 //! What several workflows do to bring a guest up or to take it away: reservations, files, definition, power.
 
 use super::{Blame, ServerEnv, Subject, domain, guest};
-use crate::core::ids::{ImageId, NetworkId, ServerId, random_bytes};
+use crate::core::ids::{ImageId, NetworkId, PortId, ServerId, random_bytes};
 use crate::core::port::ServerNic;
 use crate::core::reconcile::host_networks::{ensure_rules, nic_reservation, spec};
 use crate::core::secret::Secret;
@@ -9,7 +9,7 @@ use crate::core::server::{Rescue, Server};
 use crate::host::disk::ImageFormat;
 use crate::host::guest::{CONFIG_DRIVE_LABEL, iso9660};
 use crate::host::hypervisor::spec::{DomainSpec, NicAttachment};
-use crate::host::hypervisor::{DeviceAddresses, DomainState};
+use crate::host::hypervisor::{DeviceAddresses, DomainState, HypervisorError};
 use crate::host::net::{HostPortSpec, NetError, NetworkMode};
 use crate::host::storage::{BootSource, DiskPlan, RescuePlan, ServerFiles};
 use crate::store::server_ports;
@@ -26,7 +26,7 @@ pub fn check_hardware(server: &Server) -> Result<(), StepError> {
 /// the host any more is made again.
 pub async fn reserve_addresses(env: &ServerEnv, subject: &Subject) -> Result<(), StepError> {
     if subject.nics.iter().any(|nic| !nic.bound) {
-        bind_ports(env, subject.server.id, env.node.name.clone()).await?;
+        bind_ports(env, &subject.nics, env.node.name.clone()).await?;
     }
     let reservations = subject.nics.iter().filter_map(|nic| {
         let port = nic_reservation(nic, &subject.server.hostname)?;
@@ -36,9 +36,10 @@ pub async fn reserve_addresses(env: &ServerEnv, subject: &Subject) -> Result<(),
     filter(env, &subject.nics).await
 }
 
-/// Binds the server's ports to a node, where they are filtered, or to none.
-async fn bind_ports(env: &ServerEnv, server: ServerId, host: String) -> Result<(), StepError> {
-    Ok(env.store.write(move |c| server_ports::set_server_ports_host(c, server, &host)).await?)
+/// Binds the ports of these NICs to a node, where they are filtered, or to none.
+async fn bind_ports(env: &ServerEnv, nics: &[ServerNic], host: String) -> Result<(), StepError> {
+    let ports: Vec<PortId> = nics.iter().map(|nic| nic.port_id).collect();
+    Ok(env.store.write(move |c| server_ports::set_ports_host(c, &ports, &host)).await?)
 }
 
 /// Has the host filter what the networks of these NICs carry.
@@ -72,11 +73,11 @@ async fn reserve(env: &ServerEnv, network: NetworkId, port: &HostPortSpec) -> Re
     }
 }
 
-/// Ensures that no NIC has an address from DHCP any more, or rules. There must be no guest.
+/// Ensures that no NIC has an address from DHCP any more, or rules. No guest must have these NICs.
 pub async fn forget_addresses(env: &ServerEnv, subject: &Subject) -> Result<(), StepError> {
     // Others who write the rules of the same network must not bring those of these ports back.
     if subject.nics.iter().any(|nic| nic.bound) {
-        bind_ports(env, subject.server.id, String::new()).await?;
+        bind_ports(env, &subject.nics, String::new()).await?;
     }
     let removals = subject.nics.iter().map(|nic| async move {
         env.network
@@ -182,10 +183,35 @@ pub async fn define(env: &ServerEnv, subject: &Subject) -> Result<(), StepError>
 
 pub fn domain_spec(env: &ServerEnv, subject: &Subject, files: &ServerFiles) -> DomainSpec {
     let console_log = env.storage.console_log(subject.server.id);
-    domain::spec(&subject.server, &subject.nics, files, console_log, |nic| match env.network.mode() {
+    domain::spec(&subject.server, &subject.nics, files, console_log, |nic| attachment(env, nic))
+}
+
+fn attachment(env: &ServerEnv, nic: &ServerNic) -> NicAttachment {
+    match env.network.mode() {
         NetworkMode::Bridged => NicAttachment::HostNetwork { name: env.network.host_name(nic.network_id) },
         NetworkMode::User => NicAttachment::User,
-    })
+    }
+}
+
+/// Ensures that the domain has these NICs, which get their addresses. One that is off for good gets them at its next start.
+pub async fn plug_in(env: &ServerEnv, subject: &Subject) -> Result<(), StepError> {
+    for nic in domain::nics(&subject.server, &subject.nics, |nic| attachment(env, nic)) {
+        let plugged = env.hypervisor.attach_nic(subject.server.id, &nic).await;
+        match plugged {
+            Err(HypervisorError::NotFound(_)) => {}
+            result => result.blame("Plugging in the NIC")?,
+        }
+    }
+    Ok(())
+}
+
+/// Ensures that the domain has these NICs no more.
+pub async fn unplug(env: &ServerEnv, subject: &Subject) -> Result<(), StepError> {
+    for nic in &subject.nics {
+        let mac = nic.mac.to_string();
+        env.hypervisor.detach_nic(subject.server.id, &mac).await.blame("Unplugging the NIC")?;
+    }
+    Ok(())
 }
 
 /// Ensures that the config drive of a guest that has not read it, or of a rescue system, tells where devices with tags are,

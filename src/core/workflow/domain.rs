@@ -32,10 +32,7 @@ pub fn spec(
     console_log: PathBuf,
     attachment: impl Fn(&ServerNic) -> NicAttachment,
 ) -> DomainSpec {
-    let properties = machine_properties(server);
-    let property = |name| text(properties, name);
-    let model =
-        word(properties, "hw_vif_model").and_then(|word| nic_model(&word)).unwrap_or(NicModel::Virtio);
+    let property = |name| text(machine_properties(server), name);
     let machine = property("hw_machine_type");
     let (bus, cd_bus) = (disk_bus(property("hw_disk_bus")), cd_bus(property("hw_cdrom_bus")));
     DomainSpec {
@@ -50,11 +47,22 @@ pub fn spec(
         firmware: firmware(property("hw_firmware_type"), property("os_secure_boot")),
         machine: machine.map(str::to_owned),
         disks: disks::disks(server, files, Buses { ide: has_ide(machine), disk: bus, cd: cd_bus }),
-        nics: nics.iter().map(|nic| nic_spec(nic, model, attachment(nic))).collect(),
+        nics: self::nics(server, nics, attachment).collect(),
         console_log,
         video: property("hw_video_model").and_then(video).unwrap_or(VideoModel::Virtio),
         spare_ports: SPARE_PORTS,
     }
+}
+
+/// The NICs of a domain.
+pub fn nics(
+    server: &Server,
+    nics: &[ServerNic],
+    attachment: impl Fn(&ServerNic) -> NicAttachment,
+) -> impl Iterator<Item = NicSpec> {
+    let asked = word(machine_properties(server), "hw_vif_model");
+    let model = asked.and_then(|word| nic_model(&word)).unwrap_or(NicModel::Virtio);
+    nics.iter().map(move |nic| nic_spec(nic, model, attachment(nic)))
 }
 
 /// The properties that the machine is shaped by.

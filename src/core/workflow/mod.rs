@@ -14,9 +14,11 @@ pub mod image_prefetch;
 mod image_removal;
 pub mod network_sync;
 mod record;
+pub mod server_attach_interface;
 pub mod server_crash_dump;
 pub mod server_create;
 pub mod server_delete;
+pub mod server_detach_interface;
 pub mod server_offload;
 pub mod server_password;
 pub mod server_pause;
@@ -92,6 +94,8 @@ pub fn register(engine: Engine, env: &Arc<ServerEnv>) -> Engine {
         .register::<server_suspend::ServerSuspend>(env.clone())
         .register::<server_resume::ServerResume>(env.clone())
         .register::<server_crash_dump::ServerCrashDump>(env.clone())
+        .register::<server_attach_interface::ServerAttachInterface>(env.clone())
+        .register::<server_detach_interface::ServerDetachInterface>(env.clone())
         .register::<server_rebuild::ServerRebuild>(env.clone())
         .register::<server_rescue::ServerRescue>(env.clone())
         .register::<server_unrescue::ServerUnrescue>(env.clone())

@@ -95,6 +95,17 @@ pub fn gave_way(context: &StepContext) -> Result<(), StepError> {
     Ok(())
 }
 
+/// Does this, which may take a guest its time, but no longer than until a later task wants this one to stop.
+pub async fn unless_preempted(
+    context: &StepContext,
+    work: impl Future<Output = Result<(), StepError>>,
+) -> Result<(), StepError> {
+    tokio::select! {
+        done = work => done,
+        () = context.preempted.cancelled() => gave_way(context),
+    }
+}
+
 /// Returns when something may have happened to the guest.
 pub async fn changed(events: &mut Receiver<HostEvent>, id: ServerId) {
     loop {

@@ -26,7 +26,9 @@ async fn twins_end_where_the_table_says() {
             | Case::RebuildStopped
             | Case::SnapshotStopped
             | Case::ConfirmStopped
-            | Case::RevertStopped => VmState::Stopped,
+            | Case::RevertStopped
+            | Case::AttachStopped
+            | Case::DetachStopped => VmState::Stopped,
             Case::Resize | Case::ResizeStopped => VmState::Resized,
             Case::Delete | Case::DeleteSuspended => VmState::Deleted,
             Case::Pause => VmState::Paused,
@@ -75,11 +77,19 @@ async fn twins_end_where_the_table_says() {
             (&vec!["active".to_owned(); images], images),
             "{case:?}"
         );
+        let nics = match case {
+            Case::Attach | Case::AttachStopped => 2,
+            Case::Detach | Case::DetachStopped => 0,
+            _ => usize::from(vm != VmState::Deleted),
+        };
         assert_eq!(
-            (outcome.domain.is_some(), outcome.files, outcome.reservations == 1, outcome.nics == 1),
-            (there, there, there, vm != VmState::Deleted),
+            (outcome.domain.is_some(), outcome.files, outcome.reservations, outcome.nics),
+            (there, there, if there { nics } else { 0 }, nics),
             "{case:?}"
         );
+        assert!(!there || outcome.plugged.0 == nics, "{case:?} {outcome:?}");
+        let runs = outcome.domain.is_some_and(|(state, _)| state == DomainState::Running);
+        assert!(!runs || outcome.plugged.1 == nics, "{case:?} {outcome:?}");
         let rescued = vm == VmState::Rescued;
         assert_eq!(outcome.rescue, (rescued, rescued, rescued), "{case:?}");
         for (action, message, events) in &outcome.actions {
@@ -162,7 +172,9 @@ async fn a_failed_create_leaves_nothing_but_its_fault() {
 
 #[tokio::test]
 async fn an_undo_may_be_repeated_fail_once_or_be_interrupted() {
-    for case in [Case::Snapshot, Case::Shelve, Case::UnshelveOffloaded, Case::SoftDelete] {
+    for case in
+        [Case::Snapshot, Case::Shelve, Case::UnshelveOffloaded, Case::SoftDelete, Case::Attach, Case::Detach]
+    {
         let steps = case.workflow().1;
         let failed = (steps[steps.len() - 1], Moment::AfterRun, Effect::Fail);
         let (twin, _) = run(case, Some(failed)).await;
@@ -220,6 +232,8 @@ async fn a_failed_action_leaves_the_server_as_the_table_says() {
                     Case::Unshelve => VmState::Shelved,
                     Case::UnshelveOffloaded => VmState::ShelvedOffloaded,
                     Case::Restore => VmState::SoftDelete,
+                    Case::Attach | Case::Detach => VmState::Active,
+                    Case::AttachStopped | Case::DetachStopped => VmState::Stopped,
                     // The failpoint is the engine's: the step had no chance to see that the guest runs.
                     _ => VmState::Error,
                 };
@@ -233,6 +247,14 @@ async fn a_failed_action_leaves_the_server_as_the_table_says() {
                         assert_eq!(domain, Some(DomainState::Running), "{case:?} {step} {moment:?}");
                     }
                     Case::UnshelveOffloaded => assert_eq!(domain, None, "{case:?} {step} {moment:?}"),
+                    Case::Attach | Case::AttachStopped | Case::Detach | Case::DetachStopped => {
+                        let guest = usize::from(matches!(case, Case::Attach | Case::Detach));
+                        assert_eq!(
+                            (outcome.nics, outcome.plugged, outcome.reservations),
+                            (1, (1, guest), 1),
+                            "{case:?} {step} {moment:?}"
+                        );
+                    }
                     _ => {}
                 }
                 assert_eq!(outcome.placed, outcome.vm_state != VmState::ShelvedOffloaded, "{case:?} {step}");

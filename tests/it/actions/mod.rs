@@ -2,6 +2,7 @@
 
 mod console;
 mod full_disk;
+mod interfaces;
 mod power;
 mod rebuild;
 mod rescue;

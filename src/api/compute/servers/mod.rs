@@ -9,6 +9,7 @@ pub mod diagnostics;
 pub mod groups;
 pub mod history;
 mod images;
+pub mod interfaces;
 pub mod ips;
 pub mod metadata;
 pub mod moves;

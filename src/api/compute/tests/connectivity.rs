@@ -4,6 +4,7 @@ use super::servers::{client, make, settle};
 use super::{Client, message};
 use crate::host::net::fake::FakeNetwork;
 use crate::store::StoreError;
+use actix_web::http::Method;
 use serde_json::{Value, json};
 
 struct Wired {
@@ -213,4 +214,77 @@ async fn addresses_come_and_go() {
     for body in [add, remove(&first[0]), floating(None)] {
         assert_eq!(it.act(body).await, (404, "The resource could not be found.".into()));
     }
+}
+
+#[actix_web::test]
+async fn interfaces_are_shown_and_what_is_asked_of_them_is_checked() {
+    let mut it = Wired::new().await;
+    let path = format!("/v2.1/servers/{}/os-interface", it.id);
+    it.client.cloud.execute("UPDATE port SET nic_tag = 'public'".into()).await;
+    let port = it.count("SELECT id FROM port").await;
+    let one = json!({
+        "net_id": it.network, "port_id": port, "mac_addr": it.count("SELECT mac_address FROM port").await,
+        "port_state": it.count("SELECT status FROM port").await,
+        "fixed_ips": [{
+            "subnet_id": it.count("SELECT subnet_id FROM port_address").await,
+            "ip_address": it.count("SELECT ip_address FROM port_address").await,
+        }],
+    });
+    let list = it.client.get(&path).await;
+    assert_eq!((list.status, list.body), (200, json!({"interfaceAttachments": [one]})));
+    it.client.at("2.70");
+    let mut tagged = one;
+    tagged["tag"] = json!("public");
+    let shown = it.client.get(&format!("{path}/{port}")).await;
+    assert_eq!((shown.status, shown.body), (200, json!({"interfaceAttachment": tagged})));
+
+    let elsewhere = WEB;
+    let text = |answer: &super::Answer| (answer.status, message(answer).to_owned());
+    for unknown in [elsewhere, "nix"] {
+        let words = format!("Port id {unknown} could not be found.");
+        let path = format!("{path}/{unknown}");
+        assert_eq!(text(&it.client.get(&path).await), (404, words.clone()));
+        assert_eq!(text(&it.client.send(Method::DELETE, &path, None).await), (404, words));
+    }
+    let nowhere = it.client.get(&format!("/v2.1/servers/{elsewhere}/os-interface")).await;
+    assert_eq!(text(&nowhere), (404, format!("Instance {elsewhere} could not be found.")));
+
+    let wish = |value: Value| json!({"interfaceAttachment": value});
+    for (body, words) in [
+        (json!({"net_id": it.network, "port_id": port}), "Must not input both network_id and port_id"),
+        (json!({"fixed_ips": [{"ip_address": "10.0.0.9"}]}), "Must input network_id when request IP address"),
+        (
+            json!({"port_id": port, "fixed_ips": [{"ip_address": "10.0.0.9"}]}),
+            "Must input network_id when request IP address",
+        ),
+    ] {
+        assert_eq!(text(&it.client.post(&path, wish(body)).await), (400, words.to_owned()));
+    }
+    for body in [
+        wish(json!({"net_id": "nix"})),
+        wish(json!({"port_id": null})),
+        wish(json!({"fixed_ips": []})),
+        wish(json!({"net_id": it.network, "fixed_ips": [{"ip_address": "x"}]})),
+        wish(json!({"tag": "a,b"})),
+        wish(json!({"more": 1})),
+        json!({"interfaceAttachment": {}, "more": 1}),
+        json!([]),
+    ] {
+        assert_eq!(it.client.post(&path, body.clone()).await.status, 400, "{body}");
+    }
+    it.client.at("2.48");
+    let early = it.client.post(&path, wish(json!({"port_id": port, "tag": "public"}))).await;
+    assert!(early.status == 400 && message(&early).contains("'tag' was unexpected"), "{}", early.body);
+    assert_eq!(it.client.post(&path, wish(json!({"port_id": port}))).await.status, 409);
+    assert_eq!(it.count("SELECT CAST(count(*) AS TEXT) FROM port").await, "1");
+
+    let member = it.client.cloud.user("stranger", "member").await;
+    let admin = std::mem::replace(&mut it.client.cloud.admin, member);
+    assert_eq!(it.client.get(&path).await.status, 404);
+    assert_eq!(it.client.send(Method::DELETE, &format!("{path}/{port}"), None).await.status, 404);
+    it.client.cloud.admin = admin;
+    let gone = it.client.send(Method::DELETE, &format!("{path}/{port}"), None).await;
+    assert_eq!((gone.status, gone.body), (202, Value::Null));
+    let state = "SELECT workflow FROM task ORDER BY id DESC LIMIT 1";
+    assert_eq!(it.count(state).await, "server_detach_interface");
 }

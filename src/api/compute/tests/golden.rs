@@ -12,6 +12,7 @@ use crate::api::compute::migrations::{MigrationView, Page as MigrationPage};
 use crate::api::compute::quotas::QuotaView;
 use crate::api::compute::server_groups::ServerGroupView;
 use crate::api::compute::servers::history::{ActionView, EventView, Page as ActionPage};
+use crate::api::compute::servers::interfaces::InterfaceView;
 use crate::api::compute::servers::view::{Scene, ServerView};
 use crate::api::compute::services::{Ids, ServiceView};
 use crate::api::version::ledger::Change;
@@ -20,7 +21,7 @@ use crate::core::clock::from_micros;
 use crate::core::flavor::{Flavor, NewFlavor, defaults};
 use crate::core::ids::{NetworkId, PortId, ServerGroupId, ServerId, SubnetId};
 use crate::core::keypair::{Keypair, KeypairKind};
-use crate::core::port::{NicAddress, PortStatus, ServerNic};
+use crate::core::port::{FixedIp, NicAddress, Port, PortStatus, ServerNic};
 use crate::core::quota::{Limits, Usage};
 use crate::core::server::migration::{Migration, MigrationKind, MigrationStatus};
 use crate::core::server::{
@@ -71,6 +72,33 @@ fn migration() -> Migration {
         new_flavor: Some(2),
         created_at: from_micros(AT),
         updated_at: from_micros(AT),
+    }
+}
+
+fn port() -> Port {
+    Port {
+        id: PortId(uuid(8)),
+        network_id: NetworkId(uuid(9)),
+        project_id: "p".into(),
+        name: String::new(),
+        description: String::new(),
+        admin_state_up: true,
+        mac: "fa:16:3e:00:00:01".parse().unwrap(),
+        status: PortStatus::Active,
+        device_id: uuid(1).to_string(),
+        device_owner: "compute:nova".into(),
+        made_for_server: true,
+        nic_index: 1,
+        nic_tag: Some("public".into()),
+        port_security_enabled: true,
+        allowed_pairs: Vec::new(),
+        host_id: "node".into(),
+        tags: Vec::new(),
+        created_at: from_micros(AT),
+        updated_at: from_micros(AT),
+        revision: 1,
+        fixed_ips: vec![FixedIp { subnet_id: SubnetId(uuid(10)), address: [192, 0, 2, 3].into() }],
+        security_groups: Vec::new(),
     }
 }
 
@@ -321,6 +349,7 @@ fn body(resource: Resource, minor: u16) -> Value {
         Resource::Action | Resource::ActionEvent => {
             json!({"admin": action(minor, true), "owner": action(minor, false)})
         }
+        Resource::Interface => value(&InterfaceView { port: &port(), shape }),
         Resource::Migration => {
             let view = |hosts| value(&MigrationView { migration: &migration(), hosts, shape });
             json!({"admin": view(true), "manager": view(false)})

@@ -80,8 +80,9 @@ where
         servers::begin(c, server.id, task_state, now)?;
     }
     let state = state(ServerTask { server: server.id, action: number, host: server.host.clone() });
-    // Only what may take another's place is admitted while there is another.
-    if server.task_state.is_some() {
+    // Only what may take another's place is admitted while there is another, unless that shows no task state.
+    let deletes = matches!(action, Action::Delete | Action::ForceDelete | Action::SoftDelete);
+    if server.task_state.is_some() || deletes {
         tasks::preempt(c, &server.id.to_string(), now)?;
     }
     enqueue::<W>(c, server.id, &state, &actor.request_id.0, now)?;

@@ -13,6 +13,9 @@ mod events;
 #[cfg(test)]
 mod group_tests;
 mod groups;
+#[cfg(test)]
+mod interface_tests;
+mod interfaces;
 mod labels;
 mod moves;
 mod neighbours;

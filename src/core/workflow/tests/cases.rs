@@ -2,6 +2,7 @@
 
 use super::super::testing::{Bench, LARGE, OnHost, Process, admin, owner};
 use crate::core::ids::ServerId;
+use crate::core::port::NicRequest;
 use crate::core::server::Server;
 use crate::core::server::migration::{MigrationQuery, MigrationStatus};
 use crate::core::server::node::Node;
@@ -55,10 +56,14 @@ pub enum Case {
     ConfirmStopped,
     Revert,
     RevertStopped,
+    Attach,
+    AttachStopped,
+    Detach,
+    DetachStopped,
 }
 
 impl Case {
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 42] = [
         Self::Create,
         Self::Delete,
         Self::Start,
@@ -97,6 +102,10 @@ impl Case {
         Self::ConfirmStopped,
         Self::Revert,
         Self::RevertStopped,
+        Self::Attach,
+        Self::AttachStopped,
+        Self::Detach,
+        Self::DetachStopped,
     ];
 
     pub fn workflow(self) -> (&'static str, &'static [&'static str]) {
@@ -137,6 +146,8 @@ impl Case {
             Self::Revert | Self::RevertStopped => {
                 ("server_resize_revert", &["power_off", "disks", "finish", "stopped"])
             }
+            Self::Attach | Self::AttachStopped => ("server_attach_interface", &["addresses", "plug"]),
+            Self::Detach | Self::DetachStopped => ("server_detach_interface", &["unplug", "addresses"]),
         }
     }
 
@@ -178,7 +189,9 @@ impl Case {
             | Self::SnapshotStopped
             | Self::ResizeStopped
             | Self::ConfirmStopped
-            | Self::RevertStopped => {
+            | Self::RevertStopped
+            | Self::AttachStopped
+            | Self::DetachStopped => {
                 process.servers.stop(&owner(), id).await.unwrap();
             }
             Self::Offload | Self::Unshelve | Self::UnshelveOffloaded => {
@@ -259,6 +272,14 @@ impl Case {
                 process.servers.confirm_resize(&owner, id).await.unwrap();
             }
             Self::Revert | Self::RevertStopped => process.servers.revert_resize(&owner, id).await.unwrap(),
+            Self::Attach | Self::AttachStopped => {
+                // As for the password.
+                process.servers.attach_interface(&owner, id, NicRequest::default()).await.ok();
+            }
+            Self::Detach | Self::DetachStopped => {
+                let port = process.servers.interfaces(&owner, id).await.unwrap().remove(0).id.to_string();
+                process.servers.detach_interface(&owner, id, &port).await.unwrap();
+            }
         }
         id
     }
@@ -302,6 +323,8 @@ pub struct Outcome {
     pub deleted: bool,
     pub fault: bool,
     pub nics: usize,
+    /// How many the definition has, and the guest.
+    pub plugged: (usize, usize),
     /// What the guest does, and how often it began from its disk.
     pub domain: Option<(crate::host::hypervisor::DomainState, u32)>,
     pub files: bool,
@@ -360,6 +383,9 @@ pub async fn outcome(bench: &Bench, process: &Process, id: ServerId) -> Outcome 
         deleted: row.deleted_at.is_some(),
         fault,
         nics,
+        plugged: domains.domains.get(&id).map_or((0, 0), |domain| {
+            (domain.spec.nics.len(), domain.started_with.as_ref().map_or(0, |spec| spec.nics.len()))
+        }),
         domain: domains.domains.get(&id).map(|domain| (domain.state, domain.boots)),
         vcpus: domains.domains.get(&id).map(|domain| domain.spec.vcpus),
         files: files.contains_key(&id),

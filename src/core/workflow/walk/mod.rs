@@ -7,7 +7,8 @@ mod model;
 
 use self::model::{Expected, MOMENTS, Model, Move, Verb};
 use super::testing::{Bench, FLAVOR, Process, WIDE, owner};
-use crate::core::ids::ServerId;
+use crate::core::ids::{PortId, ServerId};
+use crate::core::port::NicRequest;
 use crate::core::reconcile::power_sync::sync_all;
 use crate::core::server::node::Node;
 use crate::core::server::state::{PowerState, VmState};
@@ -16,7 +17,7 @@ use crate::core::{Kind, Result};
 use crate::host::faults::{Call, Failure, Fault};
 use crate::host::hypervisor::DomainState;
 use crate::host::hypervisor::fake::Manners;
-use crate::store::{StoreError, servers, tasks};
+use crate::store::{StoreError, server_ports, servers, tasks};
 use crate::task::failpoint::Effect;
 use proptest::prelude::*;
 use proptest_state_machine::{StateMachineTest, prop_state_machine};
@@ -73,6 +74,18 @@ impl System {
                 }
                 Verb::Confirm => servers.confirm_resize(&owner, id).await,
                 Verb::Revert => servers.revert_resize(&owner, id).await,
+                Verb::AttachInterface => {
+                    match servers.attach_interface(&owner, id, NicRequest::default()).await {
+                        // What was accepted and failed leaves the server as it was.
+                        Err(error) if error.kind() == Kind::Internal => Ok(()),
+                        attached => attached.map(drop),
+                    }
+                }
+                Verb::DetachInterface => {
+                    let ports = servers.interfaces(&owner, id).await?;
+                    let port = ports.last().map_or_else(PortId::random, |port| port.id);
+                    servers.detach_interface(&owner, id, &port.to_string()).await
+                }
                 Verb::SoftDelete => servers.delete(&owner, id, false).await,
                 Verb::Restore => servers.restore(&owner, id).await,
                 Verb::Delete => servers.delete(&owner, id, true).await,
@@ -173,7 +186,7 @@ impl StateMachineTest for Walk {
 
     fn check_invariants(system: &System, expected: &Vec<Expected>) {
         let process = system.process();
-        let (rows, open) = system.runtime.block_on(async {
+        let (rows, open, mut nics) = system.runtime.block_on(async {
             let ids = system.ids.clone();
             process
                 .store
@@ -182,7 +195,7 @@ impl StateMachineTest for Walk {
                         .iter()
                         .map(|id| servers::get_any(c, *id))
                         .collect::<std::result::Result<_, _>>()?;
-                    Ok((rows, tasks::runnable(c)?))
+                    Ok((rows, tasks::runnable(c)?, server_ports::server_nics(c, &ids)?))
                 })
                 .await
                 .unwrap()
@@ -191,7 +204,7 @@ impl StateMachineTest for Walk {
         let host = system.bench.on_host();
         assert!(host.domains.copies.is_empty() && host.domains.frozen.is_empty() && host.captures.is_empty());
         let layers = system.bench.storage.layers();
-        let mut living = 0;
+        let (mut living, mut plugged) = (0, 0);
         for (row, expected) in rows.into_iter().zip(expected) {
             let row = row.unwrap();
             let domain = host.domains.domains.get(&row.id).map(|domain| domain.state);
@@ -263,10 +276,15 @@ impl StateMachineTest for Walk {
             if *expected != Expected::Unsure {
                 assert_eq!(row.resize.is_some(), row.vm_state == VmState::Resized, "{row:?}");
             }
-            living += usize::from(row.host.is_some());
+            if row.host.is_some() {
+                let nics = nics.remove(&row.id).unwrap_or_default().len();
+                let defined = host.domains.domains.get(&row.id).map_or(nics, |domain| domain.spec.nics.len());
+                assert!(defined == nics || *expected == Expected::Unsure, "{row:?} {defined} {nics}");
+                (living, plugged) = (living + 1, plugged + nics);
+            }
         }
         let reservations: usize = host.networks.networks.values().map(|network| network.ports.len()).sum();
-        assert_eq!(reservations, living, "a reservation for each living server, and no other");
+        assert_eq!(reservations, plugged, "a reservation for each NIC of living servers, and no other");
         assert!(host.domains.domains.len() <= living && host.files.len() <= living);
     }
 }

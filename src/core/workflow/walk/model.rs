@@ -50,6 +50,8 @@ pub(super) enum Verb {
     Resize,
     Confirm,
     Revert,
+    AttachInterface,
+    DetachInterface,
     SoftDelete,
     Restore,
     /// For good.
@@ -57,7 +59,7 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 23] = [
         Self::Start,
         Self::Stop,
         Self::RebootSoft,
@@ -76,6 +78,8 @@ impl Verb {
         Self::Resize,
         Self::Confirm,
         Self::Revert,
+        Self::AttachInterface,
+        Self::DetachInterface,
         Self::SoftDelete,
         Self::Restore,
         Self::Delete,
@@ -102,6 +106,8 @@ impl Verb {
             Self::Resize => ("server_resize", &["prep", "migrating", "migrated", "finish"]),
             Self::Confirm => ("server_resize_confirm", &["confirm"]),
             Self::Revert => ("server_resize_revert", &["power_off", "disks", "finish", "stopped"]),
+            Self::AttachInterface => ("server_attach_interface", &["addresses", "plug"]),
+            Self::DetachInterface => ("server_detach_interface", &["unplug", "addresses"]),
             Self::SoftDelete => ("server_soft_delete", &["power_off"]),
             Self::Restore => ("server_restore", &["power_on"]),
             Self::Delete => ("server_delete", &["domain", "remains"]),
@@ -120,7 +126,11 @@ impl Verb {
                 Some(Expected::Active)
             }
             (_, Expected::Rescued | Expected::SoftDeleted) => None,
-            (Self::Rebuild, Expected::Active | Expected::Stopped) => Some(from),
+            (Self::Rebuild, Expected::Active | Expected::Stopped)
+            | (
+                Self::AttachInterface | Self::DetachInterface,
+                Expected::Active | Expected::Stopped | Expected::Paused,
+            ) => Some(from),
             (Self::Rescue, Expected::Active | Expected::Stopped) => Some(Expected::Rescued),
             (Self::RebootHard, Expected::Resized { .. }) => None,
             (Self::Start, Expected::Stopped)
@@ -172,7 +182,7 @@ pub(super) enum Move {
 
 pub(super) const MOMENTS: [Moment; 5] =
     [Moment::BeforeStart, Moment::AfterStart, Moment::AfterRun, Moment::BeforeClose, Moment::AfterClose];
-pub(super) const CALLS: [Call; 12] = [
+pub(super) const CALLS: [Call; 14] = [
     Call::Define,
     Call::Start,
     Call::Destroy,
@@ -181,6 +191,8 @@ pub(super) const CALLS: [Call; 12] = [
     Call::Unpause,
     Call::Save,
     Call::DiscardSaved,
+    Call::AttachNic,
+    Call::DetachNic,
     Call::EnsurePort,
     Call::BeginCopy,
     Call::LookAtCopy,
