@@ -2,7 +2,7 @@
 
 use super::rows::{json, time};
 use super::{Connection, StoreError};
-use crate::core::ids::{ProjectId, ServerGroupId, ServerId, UserId};
+use crate::core::ids::{ServerGroupId, ServerId, UserId};
 use crate::core::server_group::{Policy, ServerGroup, ServerGroupQuery};
 use rusqlite::types::FromSqlError;
 use rusqlite::{OptionalExtension, Row, params};
@@ -58,12 +58,6 @@ pub fn list(c: &Connection, query: &ServerGroupQuery) -> Result<Vec<ServerGroup>
 /// Removes a group, and nothing of the servers that were in it; whether there was one.
 pub fn delete(c: &Connection, id: ServerGroupId) -> Result<bool, StoreError> {
     Ok(c.prepare_cached("DELETE FROM server_group WHERE id = ?1")?.execute([id])? > 0)
-}
-
-/// How many groups a project has.
-pub fn count(c: &Connection, project: &ProjectId) -> Result<i64, StoreError> {
-    Ok(c.prepare_cached("SELECT count(*) FROM server_group WHERE project_id = ?1")?
-        .query_row([project], |row| row.get(0))?)
 }
 
 /// Puts a new server into a group.

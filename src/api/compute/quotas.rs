@@ -1,5 +1,5 @@
-//! `/os-quota-sets` and `/os-quota-class-sets`: how much projects may have, and what holds for those without limits of
-//! their own. Limits of single users are not kept.
+//! `/os-quota-sets` and `/os-quota-class-sets`: how much projects and single users of them may have, and what holds for those
+//! without limits of their own.
 
 use super::changes::{Input, Resource as Answer, shape};
 use super::request;
@@ -9,7 +9,7 @@ use super::schema::{Object, Rule, Schema, Type, property, wire};
 use crate::api::call::{Call, Outcome, Reply};
 use crate::api::error::Fault;
 use crate::api::version::shape::{Shape, Writer};
-use crate::core::ids::ProjectId;
+use crate::core::ids::{ProjectId, UserId};
 use crate::core::quota::{Limits, Resource, Usage};
 use crate::core::{Error, Result};
 use actix_web::http::StatusCode;
@@ -138,14 +138,14 @@ fn answer(call: &Call, id: Option<&str>, limits: &Limits, usage: Option<Usage>) 
 pub async fn show(mut call: Call) -> Outcome {
     request::query(&mut call, &QUERY)?;
     let project = project(&call, true)?;
-    let (limits, _) = call.state.services.quotas.of_existing(project.clone()).await?;
+    let (limits, _) = call.state.services.quotas.of_existing(project.clone(), user(&call)).await?;
     answer(&call, Some(project.as_str()), &limits, None)
 }
 
 pub async fn detail(mut call: Call) -> Outcome {
     request::query(&mut call, &QUERY)?;
     let project = project(&call, true)?;
-    let (limits, usage) = call.state.services.quotas.of_existing(project.clone()).await?;
+    let (limits, usage) = call.state.services.quotas.of_existing(project.clone(), user(&call)).await?;
     answer(&call, Some(project.as_str()), &limits, Some(usage))
 }
 
@@ -179,28 +179,25 @@ fn is_true(value: Option<&Value>) -> bool {
     }
 }
 
-fn no_users(call: &Call) -> Result<()> {
-    match call.query.get("user_id") {
-        Some(_) => Err(Error::invalid("Quotas of single users are not kept.")),
-        None => Ok(()),
-    }
+/// The user whose limits within the project are meant.
+fn user(call: &Call) -> Option<UserId> {
+    call.query.get("user_id").filter(|id| !id.is_empty()).map(UserId::from)
 }
 
 pub async fn update(mut call: Call) -> Outcome {
     let body: Value = request::body(&mut call, &UPDATE).await?;
     request::query(&mut call, &QUERY)?;
     let project = project(&call, true)?;
-    no_users(&call)?;
     let set = &body["quota_set"];
-    let limits = call.state.services.quotas.change(project, changes(set)?, is_true(set.get("force"))).await?;
+    let force = is_true(set.get("force"));
+    let limits = call.state.services.quotas.change(project, user(&call), changes(set)?, force).await?;
     answer(&call, None, &limits, None)
 }
 
 pub async fn delete(mut call: Call) -> Outcome {
     request::query(&mut call, &QUERY)?;
     let project = project(&call, true)?;
-    no_users(&call)?;
-    call.state.services.quotas.reset(project).await?;
+    call.state.services.quotas.reset(project, user(&call)).await?;
     Ok(Reply::empty(StatusCode::ACCEPTED))
 }
 

@@ -66,9 +66,16 @@ impl ServerGroupService {
         self.deps
             .store
             .write(move |c| {
-                let limits = quotas::limits(c, &group.project_id)?;
-                let in_use = rows::count(c, &group.project_id)?;
-                if !limits.allows(Resource::ServerGroups, in_use, 1) {
+                let (project, user) = (&group.project_id, &group.user_id);
+                let limits = quotas::limits(c, project)?;
+                let own = quotas::user_limits(c, project, user)?;
+                if !limits.allows(Resource::ServerGroups, quotas::usage(c, project, None)?.server_groups, 1)
+                    || !own.allows(
+                        Resource::ServerGroups,
+                        quotas::usage(c, project, Some(user))?.server_groups,
+                        1,
+                    )
+                {
                     return Err(Error::quota("Quota exceeded, too many server groups."));
                 }
                 rows::insert(c, &group)?;

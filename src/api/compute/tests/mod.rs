@@ -355,6 +355,65 @@ async fn limits_and_zones() {
 }
 
 #[actix_web::test]
+async fn users_have_limits_of_their_own_within_those_of_their_project() {
+    let mut client = Client::new().await;
+    let member = client.cloud.user("member", "member").await;
+    let path = "/v2.1/os-quota-sets/project-member";
+    let (own, other) = (format!("{path}?user_id=user-member"), format!("{path}?user_id=user-other"));
+    let cores = |limit: i64| json!({"quota_set": {"cores": limit}});
+    for (path, limit, answer) in [
+        (own.as_str(), 21, Err("Quota limit 21 for cores must be less than or equal to 20.")),
+        (&own, -1, Err("Quota limit -1 for cores must be less than or equal to 20.")),
+        (&own, 8, Ok(())),
+        (&other, 13, Err("Quota limit 13 for cores must be less than or equal to 12.")),
+        (&other, 12, Ok(())),
+        (&own, 9, Err("Quota limit 9 for cores must be less than or equal to 8.")),
+        (&own, 7, Ok(())),
+        (
+            path,
+            18,
+            Err("Quota limit 18 for cores must be greater than or equal to already used and reserved 19."),
+        ),
+        (path, 19, Ok(())),
+    ] {
+        let set = client.send(Method::PUT, path, Some(cores(limit))).await;
+        match answer {
+            Ok(()) => assert_eq!((set.status, &set.body["quota_set"]["cores"]), (200, &json!(limit))),
+            Err(words) => assert_eq!((set.status, message(&set)), (400, words)),
+        }
+    }
+    let force = json!({"quota_set": {"cores": 40, "force": "True"}});
+    assert_eq!(client.send(Method::PUT, &own, Some(force)).await.body["quota_set"]["cores"], 40);
+    let shown = client.get(&own).await.body;
+    assert_eq!(
+        (&shown["quota_set"]["id"], &shown["quota_set"]["cores"]),
+        (&json!("project-member"), &json!(40))
+    );
+    assert_eq!(shown["quota_set"]["instances"], 10, "what is not the user's own is the project's");
+    assert_eq!(client.get(path).await.body["quota_set"]["cores"], 19);
+    let detail = client.get(&format!("{path}/detail?user_id=user-other")).await.body;
+    assert_eq!(detail["quota_set"]["cores"], json!({"limit": 12, "in_use": 0, "reserved": 0}));
+
+    // Key pairs and server groups are counted by user.
+    let few = json!({"quota_set": {"key_pairs": 0, "server_groups": 0}});
+    assert_eq!(client.send(Method::PUT, &own, Some(few)).await.status, 200);
+    let admin = std::mem::replace(&mut client.cloud.admin, member);
+    let key = client.post("/v2.1/os-keypairs", json!({"keypair": {"name": "k"}})).await;
+    assert_eq!((key.status, message(&key)), (403, "Quota exceeded, too many key pairs."));
+    let group = json!({"server_group": {"name": "g", "policies": ["affinity"]}});
+    let group = client.post("/v2.1/os-server-groups", group).await;
+    assert_eq!((group.status, message(&group)), (403, "Quota exceeded, too many server groups."));
+    assert_eq!(client.send(Method::PUT, &own, Some(cores(1))).await.status, 403);
+    client.cloud.admin = admin;
+
+    assert_eq!(client.send(Method::DELETE, &own, None).await.status, 202);
+    assert_eq!(client.get(&own).await.body["quota_set"]["cores"], 19);
+    assert_eq!(client.get(&other).await.body["quota_set"]["cores"], 12);
+    assert_eq!(client.send(Method::DELETE, path, None).await.status, 202);
+    assert_eq!(client.get(&other).await.body["quota_set"]["cores"], 20);
+}
+
+#[actix_web::test]
 async fn quotas_are_shown_set_and_reset() {
     let mut client = Client::new().await;
     let actor = client.cloud.actor(&client.cloud.admin.clone()).await;

@@ -60,7 +60,7 @@ impl KeypairService {
             .deps
             .store
             .write(move |connection| {
-                let limits = quotas::limits(connection, &project)?;
+                let limits = quotas::user_limits(connection, &project, &keypair.user_id)?;
                 let in_use = rows::count(connection, &keypair.user_id)?;
                 if !limits.allows(Resource::KeyPairs, in_use, 1) {
                     return Err(Error::new(Kind::Quota, "Quota exceeded, too many key pairs."));

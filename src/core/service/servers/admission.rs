@@ -2,7 +2,7 @@
 
 use crate::core::actor::Actor;
 use crate::core::flavor::Flavor;
-use crate::core::ids::ProjectId;
+use crate::core::ids::{ProjectId, UserId};
 use crate::core::image::{Image, Status};
 use crate::core::quota::{Limits, Resource};
 use crate::core::server::create::{CreateServer, LocalDisks};
@@ -238,36 +238,74 @@ pub fn check_metadata(limits: &Limits, count: usize) -> Result<()> {
     Err(Error::quota(format!("Maximum number of metadata items exceeds {allowed}")))
 }
 
-/// How many servers of this flavor the project may have more now, of the counts that will do.
+/// What a project, or a user within it, may have and has.
+struct Budget {
+    limits: Limits,
+    instances: i64,
+    cores: i64,
+    ram_mib: i64,
+}
+
+/// All budgets that a server of this user counts in.
+fn budgets(c: &Connection, project: &ProjectId, user: &UserId) -> Result<Vec<Budget>> {
+    let (limits, used) = (quotas::limits(c, project)?, server_usage::of_project(c, project)?);
+    let own = quotas::user_limits(c, project, user)?;
+    let differs = own != limits;
+    let mut budgets =
+        vec![Budget { limits, instances: used.instances, cores: used.cores, ram_mib: used.ram_mib }];
+    // Where the limits are the same, nobody has more than all of his project.
+    if differs {
+        let used = quotas::usage(c, project, Some(user))?;
+        budgets.push(Budget {
+            limits: own,
+            instances: used.instances,
+            cores: used.cores,
+            ram_mib: used.ram_mib,
+        });
+    }
+    Ok(budgets)
+}
+
+/// How many servers of this flavor the user may have more now in the project, of the counts that will do.
 pub fn count_within_quota(
     c: &Connection,
     project: &ProjectId,
-    limits: &Limits,
+    user: &UserId,
     flavor: &ServerFlavor,
     wanted: RangeInclusive<u32>,
 ) -> Result<u32> {
-    let used = server_usage::of_project(c, project)?;
-    let ram = i64::try_from(flavor.ram_mib).unwrap_or(i64::MAX);
-    // In the order of their names, as the refusal lists them.
-    let resources = [
-        (Resource::Cores, i64::from(flavor.vcpus), used.cores),
-        (Resource::Instances, 1, used.instances),
-        (Resource::Ram, ram, used.ram_mib),
-    ];
-    let fits = |count: u32, (resource, each, used): (Resource, i64, i64)| {
-        limits.allows(resource, used, each.saturating_mul(i64::from(count)))
-    };
     let least = *wanted.start();
-    let most = wanted.rev().find(|count| resources.iter().all(|resource| fits(*count, *resource)));
-    if let Some(count) = most {
-        return Ok(count);
+    let mut most = *wanted.end();
+    for budget in budgets(c, project, user)? {
+        most = budget.count(flavor, least..=most)?;
     }
-    let count = i64::from(least);
-    let over = resources
-        .into_iter()
-        .filter(|resource| !fits(least, *resource))
-        .map(|(resource, each, used)| (resource, each.saturating_mul(count), used));
-    Err(quota_exceeded(limits, &over.collect::<Vec<_>>()))
+    Ok(most)
+}
+
+impl Budget {
+    fn count(&self, flavor: &ServerFlavor, wanted: RangeInclusive<u32>) -> Result<u32> {
+        let ram = i64::try_from(flavor.ram_mib).unwrap_or(i64::MAX);
+        // In the order of their names, as the refusal lists them.
+        let resources = [
+            (Resource::Cores, i64::from(flavor.vcpus), self.cores),
+            (Resource::Instances, 1, self.instances),
+            (Resource::Ram, ram, self.ram_mib),
+        ];
+        let fits = |count: u32, (resource, each, used): (Resource, i64, i64)| {
+            self.limits.allows(resource, used, each.saturating_mul(i64::from(count)))
+        };
+        let least = *wanted.start();
+        let most = wanted.rev().find(|count| resources.iter().all(|resource| fits(*count, *resource)));
+        if let Some(count) = most {
+            return Ok(count);
+        }
+        let count = i64::from(least);
+        let over = resources
+            .into_iter()
+            .filter(|resource| !fits(least, *resource))
+            .map(|(resource, each, used)| (resource, each.saturating_mul(count), used));
+        Err(quota_exceeded(&self.limits, &over.collect::<Vec<_>>()))
+    }
 }
 
 /// The refusal for these resources, each with what is asked for and what is in use.
@@ -285,23 +323,22 @@ fn quota_exceeded(limits: &Limits, over: &[(Resource, i64, i64)]) -> Error {
     ))
 }
 
-/// Whether the project may have what one flavor has more than the other.
-pub fn check_growth(
-    c: &Connection,
-    project: &ProjectId,
-    old: &ServerFlavor,
-    new: &ServerFlavor,
-) -> Result<()> {
-    let (limits, used) = (quotas::limits(c, project)?, server_usage::of_project(c, project)?);
+/// Whether the server's project and its user may have what one flavor has more than the other.
+pub fn check_growth(c: &Connection, server: &Server, old: &ServerFlavor, new: &ServerFlavor) -> Result<()> {
     let (was, wanted) = (Claim::of(old), Claim::of(new));
-    let over: Vec<_> = [
-        (Resource::Cores, wanted.cores - was.cores, used.cores),
-        (Resource::Ram, wanted.ram_mib.saturating_sub(was.ram_mib), used.ram_mib),
-    ]
-    .into_iter()
-    .filter(|(resource, growth, used)| *growth > 0 && !limits.allows(*resource, *used, *growth))
-    .collect();
-    if over.is_empty() { Ok(()) } else { Err(quota_exceeded(&limits, &over)) }
+    for Budget { limits, cores, ram_mib, .. } in budgets(c, &server.project_id, &server.user_id)? {
+        let over: Vec<_> = [
+            (Resource::Cores, wanted.cores - was.cores, cores),
+            (Resource::Ram, wanted.ram_mib.saturating_sub(was.ram_mib), ram_mib),
+        ]
+        .into_iter()
+        .filter(|(resource, growth, used)| *growth > 0 && !limits.allows(*resource, *used, *growth))
+        .collect();
+        if !over.is_empty() {
+            return Err(quota_exceeded(&limits, &over));
+        }
+    }
+    Ok(())
 }
 
 /// Whether one flavor can follow the other.

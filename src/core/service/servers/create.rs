@@ -78,13 +78,13 @@ impl Request {
         let disk_config = self.command.disk_config;
         image_meta::check_disk_config(&image_properties, image.id, disk_config).map_err(Error::invalid)?;
         let disk_config = disk_config.unwrap_or_else(|| image_meta::disk_config(&image_properties));
-        let limits = quotas::limits(c, &self.project)?;
+        let limits = quotas::user_limits(c, &self.project, &self.actor.user_id)?;
         admission::check_contents(&limits, self.command.metadata.len(), &self.command.personality)?;
         admission::check_fit(&image, &flavor, &self.actor)?;
         let hints = Hints::read(&self.command.scheduler_hints).map_err(Error::internal)?;
         let group = neighbours::group(c, &self.actor, &hints)?;
         let wanted = self.command.min_count..=self.command.max_count;
-        let count = admission::count_within_quota(c, &self.project, &limits, &flavor, wanted)?;
+        let count = admission::count_within_quota(c, &self.project, &self.actor.user_id, &flavor, wanted)?;
         neighbours::check_members(c, &limits, group.as_ref(), &self.actor.user_id, count)?;
         let unwanted = neighbours::refuse_new(c, node, &hints, group.as_ref(), count)?;
         let found = Found {

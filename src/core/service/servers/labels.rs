@@ -45,7 +45,8 @@ impl Servers {
                 MetadataChange::Merge(items) => server.metadata.extend(items),
                 MetadataChange::Replace(items) => server.metadata = items,
             }
-            admission::check_metadata(&quotas::limits(c, &server.project_id)?, server.metadata.len())?;
+            let limits = quotas::user_limits(c, &server.project_id, &actor.user_id)?;
+            admission::check_metadata(&limits, server.metadata.len())?;
             servers::update(c, &server, now)?;
             Ok(server.metadata)
         })

@@ -62,7 +62,7 @@ fn apply(c: &Connection, actor: &Actor, server: &mut Server, command: RebuildSer
         None => None,
     };
     let image = image.ok_or_else(|| Error::invalid("Cannot find image for rebuild"))?;
-    let limits = quotas::limits(c, &server.project_id)?;
+    let limits = quotas::user_limits(c, &server.project_id, &actor.user_id)?;
     let items = command.metadata.as_ref().map_or(0, std::collections::BTreeMap::len);
     admission::check_contents(&limits, items, &command.personality)?;
     admission::check_fit(&image, &server.flavor, actor)?;

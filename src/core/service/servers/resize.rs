@@ -57,7 +57,7 @@ impl Servers {
         self.change(actor, id, move |c, actor, server, now| {
             decide(&server, Action::RevertResize, actor)?;
             let Resize { number, old_flavor, old_vm_state, .. } = finished(c, &server)?;
-            admission::check_growth(c, &server.project_id, &server.flavor, &old_flavor)?;
+            admission::check_growth(c, &server, &server.flavor, &old_flavor)?;
             server_migrations::set_status(c, number, MigrationStatus::Reverting, now)?;
             actions::set_going::<ServerResizeRevert, _>(
                 c,
@@ -104,7 +104,7 @@ fn begin(
     }
     let new = admission::flavor(c, actor, &server.project_id, flavor)?;
     admission::check_change(&server.flavor, &new)?;
-    admission::check_growth(c, &server.project_id, &server.flavor, &new)?;
+    admission::check_growth(c, &server, &server.flavor, &new)?;
     admission::check_minimums(&server, &new, actor)?;
 
     server.disk_config = disk_config.unwrap_or(DiskConfig::Manual);

@@ -86,7 +86,7 @@ impl Servers {
 }
 
 fn check_metadata(c: &Connection, actor: &Actor, wanted: &NewImage) -> Result<()> {
-    let limits = quotas::limits(c, super::project_of(actor)?)?;
+    let limits = quotas::user_limits(c, super::project_of(actor)?, &actor.user_id)?;
     let count = i64::try_from(wanted.metadata.len()).unwrap_or(i64::MAX);
     if limits.allows(Resource::MetadataItems, 0, count) {
         return Ok(());

@@ -13,7 +13,7 @@ use crate::core::server::state::{TaskState, VmState};
 use crate::core::workflow::server_delete::ServerDelete;
 use crate::core::workflow::server_restore::ServerRestore;
 use crate::core::workflow::server_soft_delete::{ServerSoftDelete, SoftDeleteState};
-use crate::store::{Connection, quotas, tasks};
+use crate::store::{Connection, tasks};
 use crate::task::Workflow;
 use jiff::Timestamp;
 
@@ -52,8 +52,7 @@ impl Servers {
     pub async fn restore(&self, actor: &Actor, id: ServerId) -> Result<()> {
         self.change(actor, id, move |c, actor, server, now| {
             decide(&server, Action::Restore, actor)?;
-            let limits = quotas::limits(c, &server.project_id)?;
-            count_within_quota(c, &server.project_id, &limits, &server.flavor, 1..=1)?;
+            count_within_quota(c, &server.project_id, &server.user_id, &server.flavor, 1..=1)?;
             set_going::<ServerRestore, _>(c, actor, &server, Action::Restore, now, |task| task)
         })
         .await

@@ -5,14 +5,15 @@ use crate::core::Kind;
 use crate::core::clock::micros_naive;
 use crate::core::ids::ServerId;
 use crate::core::port::Networking;
+use crate::core::quota::Resource;
 use crate::core::server::create::{CreateServer, MetadataChange, UpdateServer};
 use crate::core::server::node::{Capacity, Node};
 use crate::core::server::query::{Column, Deleted, Direction, Filter, Scope, ServerQuery, SortKey};
 use crate::core::server::state::VmState;
 use crate::core::server::status::{Status, filter, status};
-use crate::core::workflow::testing::{Bench, Process, actor, admin, everything, owner};
+use crate::core::workflow::testing::{Bench, Process, WIDE, actor, admin, everything, owner};
 use crate::core::workflow::tests::rebuild;
-use crate::store::{StoreError, server_usage};
+use crate::store::{StoreError, quotas, server_usage};
 
 pub(super) async fn refusal(process: &Process, command: CreateServer) -> (Kind, String) {
     let error = process.servers.create(&owner(), command).await.unwrap_err();
@@ -90,6 +91,36 @@ async fn many_alike_are_numbered_and_fewer_come_when_the_quota_is_short() {
                 .into()
         )
     );
+}
+
+#[tokio::test]
+async fn a_user_has_no_more_than_his_own_limits_allow() {
+    let bench = Bench::new();
+    let process = bench.start().await;
+    let set = |user: &'static str, resource: Resource, limit: i64| {
+        process.store.write::<_, StoreError, _>(move |c| {
+            quotas::set(c, quotas::Scope::User(&"owner".into(), &user.into()), resource, limit)
+        })
+    };
+    set("owner-user", Resource::Cores, 2).await.unwrap();
+    set("friend-user", Resource::Instances, 1).await.unwrap();
+    let mut friend = actor("friend", &["member"]);
+    friend.project_id = Some("owner".into());
+    process.servers.create(&friend, bench.command("theirs")).await.unwrap();
+    let command = CreateServer { min_count: 1, max_count: 3, ..bench.command("web") };
+    let created = process.servers.create(&owner(), command).await.unwrap();
+    assert_eq!(created.ids.len(), 2, "those of others in the project do not count");
+    let words = "Quota exceeded for cores: Requested 1, but already used 2 of 2 cores";
+    assert_eq!(refusal(&process, bench.command("web")).await, (Kind::Quota, words.into()));
+    process.tasks.settled().await.unwrap();
+    // Growth counts in the budget of the server's user, whoever asks for it.
+    let grown = process.servers.resize(&friend, created.ids[0], WIDE.into(), None).await.unwrap_err();
+    assert_eq!((grown.kind(), grown.message()), (Kind::Quota, words));
+    let error = process.servers.create(&friend, bench.command("theirs")).await.unwrap_err();
+    let words = "Quota exceeded for instances: Requested 1, but already used 1 of 1 instances";
+    assert_eq!((error.kind(), error.message()), (Kind::Quota, words));
+    set("friend-user", Resource::Instances, -1).await.unwrap();
+    process.servers.create(&friend, bench.command("theirs")).await.unwrap();
 }
 
 #[tokio::test]
