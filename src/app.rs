@@ -37,6 +37,8 @@ use uuid::Uuid;
 
 /// How long running steps may take after the wish to stop; what does not end goes on at the next start.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
+/// As long as a guest may take to boot, and less than clients wait for an answer.
+const AGENT_PATIENCE: Duration = Duration::from_secs(45);
 /// Where guests of every cloud ask.
 const METADATA_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), 80);
 /// Guests ask a few questions while they boot, and then hardly ever.
@@ -199,6 +201,7 @@ fn node(config: &Config, host: &Host, machine: &Machine) -> Node {
         zone: ZONE.to_owned(),
         capacity: Capacity::new(machine.cpus, machine.memory_mib, machine.disk_mib, &ratios),
         shutdown_timeout: Duration::from_secs(config.compute.shutdown_timeout_seconds),
+        agent_patience: AGENT_PATIENCE,
         force_config_drive: config.compute.force_config_drive
             || !config.network.metadata
             || host.network.mode() == NetworkMode::User,

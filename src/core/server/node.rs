@@ -13,6 +13,8 @@ pub struct Node {
     pub capacity: Capacity,
     /// How long a guest may take to shut down before its power is cut.
     pub shutdown_timeout: Duration,
+    /// How long callers wait for the agent of a guest whose image promises one, as while it boots.
+    pub agent_patience: Duration,
     /// Whether every server gets a config drive: by configuration, or because guests cannot reach the metadata service.
     pub force_config_drive: bool,
     /// After how many seconds a shelved server gives up what it takes of the host: 0 at once, negative never.
@@ -32,6 +34,7 @@ impl Node {
             zone: "nova".into(),
             capacity: Capacity { cores: 1 << 20, ram_mib: 1 << 30, disk_mib: 1 << 30 },
             shutdown_timeout: Duration::from_millis(200),
+            agent_patience: Duration::from_millis(200),
             force_config_drive: false,
             shelved_offload_seconds: 0,
             reclaim_seconds: 0,

@@ -398,8 +398,12 @@ async fn a_guest_without_an_agent_keeps_its_password() {
         told(refused().await.unwrap_err()),
         (Kind::NotImplemented, "Unable to set password on instance".into())
     );
-    bench.hypervisor.install_agent(id);
-    refused().await.unwrap();
+    // It may come while it is waited for.
+    let comes = async {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        bench.hypervisor.install_agent(id);
+    };
+    tokio::join!(refused(), comes).0.unwrap();
     assert_eq!(bench.hypervisor.password_of(id, "root").as_deref(), Some("new"));
     // The task that carried it has forgotten it.
     let left = process.store.read(|c| {

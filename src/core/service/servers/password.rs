@@ -13,10 +13,11 @@ use crate::core::{Error, Kind, Result};
 use crate::host::hypervisor::{DomainState, HypervisorError};
 use crate::store::{server_actions, tasks};
 use crate::task::Workflow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a caller waits for the guest; longer than the guest is given.
 const PATIENCE: Duration = Duration::from_secs(70);
+const LOOK: Duration = Duration::from_millis(100);
 
 impl From<HypervisorError> for Error {
     fn from(error: HypervisorError) -> Self {
@@ -58,21 +59,27 @@ impl Servers {
         }
     }
 
+    /// An agent that the image promises may still be on its way.
     async fn check_agent(&self, server: &Server) -> Result<()> {
         let id = server.id;
-        if self.hypervisor.state(id).await? != Some(DomainState::Running) {
-            return Err(failed(id, &format!("instance {id} is not running")));
+        let yes = |word: &String| matches!(word.to_ascii_lowercase().as_str(), "yes" | "true" | "1" | "on");
+        let promised = server.image_properties.get("hw_qemu_guest_agent").is_some_and(yes);
+        let asked = Instant::now();
+        loop {
+            if self.hypervisor.state(id).await? != Some(DomainState::Running) {
+                return Err(failed(id, &format!("instance {id} is not running")));
+            }
+            if self.hypervisor.has_agent(id).await? {
+                return Ok(());
+            }
+            if !promised {
+                return Err(Error::invalid_state("QEMU guest agent is not enabled"));
+            }
+            if asked.elapsed() > self.node.agent_patience {
+                return Err(Error::new(Kind::NotImplemented, "Unable to set password on instance"));
+            }
+            tokio::time::sleep(LOOK).await;
         }
-        if self.hypervisor.has_agent(id).await? {
-            return Ok(());
-        }
-        let promised = server.image_properties.get("hw_qemu_guest_agent");
-        if promised
-            .is_some_and(|word| matches!(word.to_ascii_lowercase().as_str(), "yes" | "true" | "1" | "on"))
-        {
-            return Err(Error::new(Kind::NotImplemented, "Unable to set password on instance"));
-        }
-        Err(Error::invalid_state("QEMU guest agent is not enabled"))
     }
 }
 
