@@ -119,6 +119,9 @@ async fn a_port_of_its_own_is_free_again_afterwards() {
     assert_eq!(after.status, PortStatus::Down);
     let gone = process.servers.interface(&owner(), id, &free.id.to_string()).await.unwrap_err();
     assert_eq!(gone.message(), format!("Instance {id} does not have a port with id {}", free.id));
+    sql(&process, format!("UPDATE port SET project_id = 'other' WHERE id = '{}'", free.id)).await;
+    let strange = process.servers.interface(&owner(), id, &free.id.to_string()).await.unwrap_err();
+    assert_eq!(strange.message(), format!("Port id {} could not be found.", free.id));
     let again = process.servers.detach_interface(&owner(), id, &free.id.to_string()).await.unwrap_err();
     assert_eq!(
         (again.kind(), again.message()),

@@ -35,11 +35,13 @@ impl Servers {
         if let Some(found) = ports.into_iter().find(|port| Some(port.id) == known) {
             return Ok(found);
         }
-        let exists = match known {
-            Some(known) => self.deps.store.read(move |c| ports::get(c, known)).await?.is_some(),
-            None => false,
+        let elsewhere = match known {
+            Some(known) => self.deps.store.read(move |c| ports::get(c, known)).await?,
+            None => None,
         };
-        Err(Error::not_found(if exists {
+        // Ports of strangers are as unknown as those that are not there.
+        let visible = |port: &Port| actor.is_admin() || actor.owns(&port.project_id);
+        Err(Error::not_found(if elsewhere.as_ref().is_some_and(visible) {
             format!("Instance {id} does not have a port with id {port}")
         } else {
             format!("Port id {port} could not be found.")
