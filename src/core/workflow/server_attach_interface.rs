@@ -1,7 +1,7 @@
 //! Gives a server one more NIC, at once where its guest runs. A failure leaves it without: the port goes, or is free again.
 
 use super::verb::Verb;
-use super::{ServerEnv, ServerTask, Subject, bring_up, record, shut_down};
+use super::{ServerEnv, ServerTask, Subject, bring_up, record};
 use crate::core::ids::PortId;
 use crate::core::port::PortStatus;
 use crate::core::server::state::VmState;
@@ -70,19 +70,28 @@ pub(super) async fn with_this_nic(env: &ServerEnv, state: &InterfaceState) -> Re
     Ok(subject)
 }
 
-fn reserve<'a>(env: &'a ServerEnv, state: &'a mut InterfaceState, _: &'a StepContext) -> StepFuture<'a> {
+pub(super) fn reserve<'a>(
+    env: &'a ServerEnv,
+    state: &'a mut InterfaceState,
+    _: &'a StepContext,
+) -> StepFuture<'a> {
     Box::pin(async move { bring_up::reserve_addresses(env, &with_this_nic(env, state).await?).await })
 }
 
-fn forget<'a>(env: &'a ServerEnv, state: &'a mut InterfaceState, _: &'a StepContext) -> StepFuture<'a> {
+pub(super) fn forget<'a>(
+    env: &'a ServerEnv,
+    state: &'a mut InterfaceState,
+    _: &'a StepContext,
+) -> StepFuture<'a> {
     Box::pin(async move { bring_up::forget_addresses(env, &with_this_nic(env, state).await?).await })
 }
 
-fn plug<'a>(env: &'a ServerEnv, state: &'a mut InterfaceState, context: &'a StepContext) -> StepFuture<'a> {
-    Box::pin(async move {
-        let subject = with_this_nic(env, state).await?;
-        shut_down::unless_preempted(context, bring_up::plug_in(env, &subject)).await
-    })
+pub(super) fn plug<'a>(
+    env: &'a ServerEnv,
+    state: &'a mut InterfaceState,
+    _: &'a StepContext,
+) -> StepFuture<'a> {
+    Box::pin(async move { bring_up::plug_in(env, &with_this_nic(env, state).await?).await })
 }
 
 fn unplug<'a>(env: &'a ServerEnv, state: &'a mut InterfaceState, _: &'a StepContext) -> StepFuture<'a> {

@@ -1,6 +1,6 @@
 //! Takes a NIC from a server, whose guest has to let go of it where it runs. A failure leaves it as it was.
 
-use super::server_attach_interface::{InterfaceState, with_this_nic};
+use super::server_attach_interface::{InterfaceState, forget, plug, reserve, with_this_nic};
 use super::verb::Verb;
 use super::{ServerEnv, ServerTask, bring_up, record, shut_down};
 use crate::store::servers::Outcome;
@@ -17,7 +17,7 @@ impl Verb for ServerDetachInterface {
 
     fn steps() -> Vec<Step<Self>> {
         vec![
-            Step::<Self>::new("unplug", unplug)
+            Step::<Self>::new("unplug", ask_for_it)
                 .enter(|c, state, _, now| record::begin(c, &state.task, "compute_detach_interface", now))
                 .undo(plug),
             Step::<Self>::new("addresses", forget).undo(reserve),
@@ -39,21 +39,14 @@ impl Verb for ServerDetachInterface {
     }
 }
 
-fn unplug<'a>(env: &'a ServerEnv, state: &'a mut InterfaceState, context: &'a StepContext) -> StepFuture<'a> {
+/// The guest may take its time; who deletes the server does not wait for it.
+fn ask_for_it<'a>(
+    env: &'a ServerEnv,
+    state: &'a mut InterfaceState,
+    context: &'a StepContext,
+) -> StepFuture<'a> {
     Box::pin(async move {
         let subject = with_this_nic(env, state).await?;
         shut_down::unless_preempted(context, bring_up::unplug(env, &subject)).await
     })
-}
-
-fn plug<'a>(env: &'a ServerEnv, state: &'a mut InterfaceState, _: &'a StepContext) -> StepFuture<'a> {
-    Box::pin(async move { bring_up::plug_in(env, &with_this_nic(env, state).await?).await })
-}
-
-fn forget<'a>(env: &'a ServerEnv, state: &'a mut InterfaceState, _: &'a StepContext) -> StepFuture<'a> {
-    Box::pin(async move { bring_up::forget_addresses(env, &with_this_nic(env, state).await?).await })
-}
-
-fn reserve<'a>(env: &'a ServerEnv, state: &'a mut InterfaceState, _: &'a StepContext) -> StepFuture<'a> {
-    Box::pin(async move { bring_up::reserve_addresses(env, &with_this_nic(env, state).await?).await })
 }

@@ -9,13 +9,13 @@ use crate::api::compute::schema::query::NONE;
 use crate::api::compute::schema::types::{IP_ADDRESS, TAG, UUID};
 use crate::api::compute::schema::{Object, Schema, Type, property};
 use crate::api::version::shape::{Shape, Writer};
-use crate::core::ids::{NetworkId, PortId};
+use crate::core::ids::{NetworkId, PortId, SubnetId};
 use crate::core::port::{FixedIp, NicRequest, Port};
 use crate::core::{Error, Result};
 use actix_web::http::StatusCode;
 use serde::Deserialize;
 use serde::ser::{Serialize, Serializer};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 const FIXED_IP: Schema = Schema(&[
     Types(&[Type::Object]),
@@ -69,8 +69,8 @@ impl<'a> InterfaceView<'a> {
 
 #[derive(serde::Serialize)]
 struct AddressView<'a> {
-    subnet_id: &'a crate::core::ids::SubnetId,
-    ip_address: std::net::Ipv4Addr,
+    subnet_id: &'a SubnetId,
+    ip_address: Ipv4Addr,
 }
 
 impl<'a> From<&'a FixedIp> for AddressView<'a> {

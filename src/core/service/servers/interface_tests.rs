@@ -162,25 +162,27 @@ async fn what_the_host_refuses_is_told_and_undone() {
 }
 
 #[tokio::test]
-async fn a_delete_takes_the_place_of_an_attachment() {
+async fn the_only_network_takes_the_tag_too() {
     let bench = Bench::new();
     let (process, id) = made(&bench).await;
-    bench.hypervisor.faults().nth(Call::AttachNic, 1, Fault::Hang);
-    let servers = &process.servers;
-    let (owner, actor) = (owner(), owner());
-    let attached = servers.attach_interface(&actor, id, NicRequest::default());
-    let deleted = async {
-        while bench.hypervisor.faults().made(Call::AttachNic) == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        servers.delete(&owner, id, false).await.unwrap();
-    };
-    let (attached, ()) =
-        tokio::time::timeout(Duration::from_secs(60), async { tokio::join!(attached, deleted) })
-            .await
-            .unwrap();
-    assert_eq!(attached.unwrap_err().kind(), Kind::Internal);
-    process.tasks.settled().await.unwrap();
+    let request = NicRequest { tag: Some("storage".into()), ..NicRequest::default() };
+    let made = process.servers.attach_interface(&owner(), id, request).await.unwrap();
+    assert_eq!(made.nic_tag.as_deref(), Some("storage"));
+    assert_eq!(port(&process, made.id).await.unwrap().nic_tag.as_deref(), Some("storage"));
+}
+
+#[tokio::test]
+async fn a_delete_does_not_wait_for_a_guest_to_let_go() {
+    let bench = Bench::new();
+    let (process, id) = made(&bench).await;
+    let own = process.servers.interfaces(&owner(), id).await.unwrap().remove(0).id.to_string();
+    bench.hypervisor.faults().nth(Call::DetachNic, 1, Fault::Hang);
+    process.servers.detach_interface(&owner(), id, &own).await.unwrap();
+    while bench.hypervisor.faults().made(Call::DetachNic) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    process.servers.delete(&owner(), id, false).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), process.tasks.settled()).await.unwrap().unwrap();
     let left = bench.on_host();
     assert!(left.domains.domains.is_empty());
     assert!(left.networks.networks.values().all(|network| network.ports.is_empty()));

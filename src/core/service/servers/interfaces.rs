@@ -115,6 +115,7 @@ fn ports_of(c: &Connection, id: ServerId) -> Result<Vec<Port>, StoreError> {
 
 /// The port, with the statuses that refusals have here, which are others than at a create.
 fn plan(c: &Connection, owner: &PortOwner<'_>, request: NicRequest) -> Result<Port> {
+    let tag = request.tag.clone();
     let networking = if request.network.is_none() && request.port.is_none() {
         Networking::Absent
     } else {
@@ -129,5 +130,11 @@ fn plan(c: &Connection, owner: &PortOwner<'_>, request: NicRequest) -> Result<Po
             _ => error,
         }
     })?;
-    planned.into_iter().next().ok_or_else(|| refusal::no_network(owner.project))
+    let mut port = planned.into_iter().next().ok_or_else(|| refusal::no_network(owner.project))?;
+    // A network that was not named has not taken the tag either.
+    if port.nic_tag != tag {
+        port.nic_tag = tag;
+        ports::put(c, &port)?;
+    }
+    Ok(port)
 }
